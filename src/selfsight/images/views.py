@@ -1,0 +1,166 @@
+"""A random view of each image: crop, flip, rotation, colour jitter, gray, blur, solarise, each drawn per image.
+
+Equal in distribution to composing torchvision's RandomResizedCrop, RandomHorizontalFlip, RandomRotation, ColorJitter
+(inside RandomApply), RandomGrayscale, GaussianBlur and RandomSolarize image by image (the recipe of Chen et al. 2020,
+"A Simple Framework for Contrastive Learning", appendix A), but done on a whole batch, on whichever device holds it.
+One departure: rotation fills its corners by reflection, not with black, which a network could read off.
+
+Shapes: N images, C channels, H W source, S side of the result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Generator, Tensor
+
+from selfsight.images import colour
+from selfsight.images.resample import blur_matrix, resize_matrix, rotate, separable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views:
+    """What may change between two pictures of one image, and so what the network learns to ignore.
+
+    Good where the classes survive every change below. Poor where a change takes away what tells the classes apart:
+    with the colour jitter on, a network cannot learn colour; with small crops, not layout.
+    """
+
+    crop: tuple[float, float] = (0.2, 1.0)
+    """Share of the image's area that a crop keeps, (least, most) in (0, 1]."""
+    ratio: tuple[float, float] = (0.75, 4 / 3)
+    """Width over height of a crop, (least, most)."""
+    flip: float = 0.5
+    """Chance of a left-right flip."""
+    rotate: float = 0.0
+    """Greatest rotation either way, degrees."""
+    jitter: float = 0.8
+    """Chance that the colour jitter is applied."""
+    brightness: float = 0.4
+    """Factor drawn from [1 - b, 1 + b]."""
+    contrast: float = 0.4
+    """Factor drawn from [1 - c, 1 + c]."""
+    saturation: float = 0.4
+    """Factor drawn from [1 - s, 1 + s]."""
+    hue: float = 0.1
+    """Shift drawn from [-h, h], in turns of the colour circle, at most 0.5."""
+    gray: float = 0.2
+    """Chance that all colour is taken away."""
+    blur: float = 0.5
+    """Chance of a Gaussian blur."""
+    sigma: tuple[float, float] = (0.1, 2.0)
+    """Standard deviation of the blur in pixels of a 224-pixel view, scaled with the view's side."""
+    solarise: float = 0.0
+    """Chance that bright pixels are inverted."""
+
+    def __post_init__(self) -> None:
+        low, high = self.crop
+        if not 0 < low <= high <= 1:
+            raise ValueError(f"crop is (least, most) share of the area, 0 < least <= most <= 1, not {self.crop}")
+        for name in ("flip", "jitter", "gray", "blur", "solarise"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a chance in [0, 1], not {getattr(self, name)}")
+        if not 0 <= self.hue <= 0.5:
+            raise ValueError(f"hue is a shift in [0, 0.5], not {self.hue}")
+
+    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        """One view of each image: (N, C, H, W) uint8 -> (N, C, H, W) float32 in [0, 1].
+
+        All draws are made on the CPU from `generator`, so that they are the same on every device.
+        """
+        n, _, height, width = images.shape
+        top, left, tall, wide = draw_crops(n, height, width, self.crop, self.ratio, generator)
+        rows = resize_matrix(top.to(images.device), tall.to(images.device), height, height)
+        columns = resize_matrix(left.to(images.device), wide.to(images.device), width, width)
+        flips = (_uniform(n, generator) < self.flip).to(images.device)
+        columns = torch.where(flips[:, None, None], columns.flip(1), columns)
+        views = separable(images.float() / 255, rows, columns).clamp(0, 1)
+        if self.rotate > 0:
+            views = rotate(views, _uniform(n, generator, -self.rotate, self.rotate).to(images.device)).clamp(0, 1)
+        views = self._jitter(views, generator)
+        views = _some(views, self.gray, generator, lambda some, _: colour.gray(some).expand_as(some))
+        views = _some(views, self.blur, generator, lambda some, which: self._blur(some, which, generator))
+        return _some(views, self.solarise, generator, lambda some, _: colour.solarise(some))
+
+    def pair(self, images: Tensor, generator: Generator) -> Tensor:
+        """Two views of each image: (N, C, H, W) uint8 -> (N, 2, C, H, W) float32 in [0, 1]."""
+        return self(images.repeat_interleave(2, 0), generator).unflatten(0, (len(images), 2))
+
+    def gentle(self) -> Views:
+        """The same geometry with every change of colour and sharpness off."""
+        return replace(self, jitter=0.0, gray=0.0, blur=0.0, solarise=0.0)
+
+    def _jitter(self, views: Tensor, generator: Generator) -> Tensor:
+        n = len(views)
+        chosen = _uniform(n, generator) < self.jitter
+        order = torch.rand(n, 4, generator=generator).argsort(1)  # each image has an order of its own
+        strengths = [
+            _uniform(n, generator, max(0.0, 1 - self.brightness), 1 + self.brightness),
+            _uniform(n, generator, max(0.0, 1 - self.contrast), 1 + self.contrast),
+            _uniform(n, generator, max(0.0, 1 - self.saturation), 1 + self.saturation),
+            _uniform(n, generator, -self.hue, self.hue),
+        ]
+        changes = (colour.brighten, colour.contrast, colour.saturate, colour.shift_hue)
+        active = (self.brightness > 0, self.contrast > 0, self.saturation > 0, self.hue > 0)
+        if not chosen.any() or not any(active):
+            return views
+        views = views.clone()
+        for turn in range(4):
+            for number, (change, strength) in enumerate(zip(changes, strengths, strict=True)):
+                which = (chosen & (order[:, turn] == number)).nonzero()[:, 0]
+                if active[number] and len(which):
+                    place = which.to(views.device)
+                    views[place] = change(views[place], strength[which].to(views.device))
+        return views
+
+    def _blur(self, some: Tensor, which: Tensor, generator: Generator) -> Tensor:
+        side = max(some.shape[-2:])
+        sigma = _uniform(len(which), generator, *self.sigma).to(some.device) * (side / 224)
+        # The kernel of the SimCLR paper covers a tenth of the side: a radius of a twentieth, at least one pixel.
+        radius = max(1, round(side / 20))
+        return separable(some, blur_matrix(sigma, some.shape[-2], radius), blur_matrix(sigma, some.shape[-1], radius))
+
+
+def draw_crops(
+    n: int, height: int, width: int, share: tuple[float, float], ratio: tuple[float, float], generator: Generator
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(top, left, height, width) of n crops in whole pixels, as torchvision's RandomResizedCrop draws them.
+
+    Ten tries each; where none fits inside the image, the largest central crop whose ratio is allowed.
+    """
+    tries = 10
+    area = height * width * _uniform((n, tries), generator, *share)
+    aspect = _uniform((n, tries), generator, math.log(ratio[0]), math.log(ratio[1])).exp()
+    wide, tall = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()
+    fits = (wide >= 1) & (wide <= width) & (tall >= 1) & (tall <= height)
+    first = fits.int().argmax(1, keepdim=True)
+    wide, tall = wide.gather(1, first)[:, 0], tall.gather(1, first)[:, 0]
+    none = ~fits.any(1)
+    kept = min(max(width / height, ratio[0]), ratio[1])
+    wide = torch.where(none, torch.tensor(float(min(width, round(height * kept)))), wide)
+    tall = torch.where(none, torch.tensor(float(min(height, round(width / kept)))), tall)
+    top = (_uniform(n, generator) * (height - tall + 1)).floor()
+    left = (_uniform(n, generator) * (width - wide + 1)).floor()
+    top = torch.where(none, ((height - tall) / 2).floor(), top)
+    left = torch.where(none, ((width - wide) / 2).floor(), left)
+    return top, left, tall, wide
+
+
+def _uniform(shape: int | tuple[int, ...], generator: Generator, low: float = 0.0, high: float = 1.0) -> Tensor:
+    return low + (high - low) * torch.rand(shape, generator=generator)
+
+
+def _some(
+    views: Tensor, chance: float, generator: Generator, change: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """Applies `change(those views, their numbers)` to each view with the given chance."""
+    which = (_uniform(len(views), generator) < chance).nonzero()[:, 0]
+    if not len(which):
+        return views
+    place = which.to(views.device)
+    changed = views.clone()
+    changed[place] = change(views[place], which)
+    return changed

@@ -1,0 +1,51 @@
+"""Shapes and types of everything in selfsight.maths and selfsight.images are checked while testing, and real images are at hand."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # two processes of threads that spin starve each other
+
+import numpy as np
+import pytest
+import torch
+from jaxtyping import install_import_hook
+from PIL import Image
+
+install_import_hook(["selfsight.maths", "selfsight.images"], "beartype.beartype")
+
+torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))))
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores that a test packs go where no user's are."""
+    monkeypatch.setenv("SELFSIGHT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def photographs() -> np.ndarray:
+    """(240, 32, 32, 3) uint8: windows of six photographs, forty of each, in turn."""
+    from skimage import data
+
+    pictures = [data.astronaut(), data.chelsea(), data.coffee(), data.rocket(), data.retina(), data.immunohistochemistry()]
+    rng = np.random.default_rng(0)
+    patches = []
+    for number in range(240):
+        picture = Image.fromarray(pictures[number % 6])
+        side = min(picture.size) * 2 // 3  # large enough to tell up from down
+        left, top = (int(rng.integers(0, length - side)) for length in picture.size)
+        window = picture.crop((left, top, left + side, top + side))
+        patches.append(np.asarray(window.resize((32, 32), Image.Resampling.BOX)))
+    return np.stack(patches)
+
+
+@pytest.fixture(scope="session")
+def photo_folder(photographs: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same patches as a folder of six class folders of PNG files."""
+    folder = tmp_path_factory.mktemp("photographs")
+    for number, patch in enumerate(photographs):
+        place = folder / f"photo{number % 6}"
+        place.mkdir(exist_ok=True)
+        Image.fromarray(patch).save(place / f"{number:03}.png")
+    return str(folder)

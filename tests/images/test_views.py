@@ -1,0 +1,143 @@
+"""Views must be torchvision's in distribution: the statistics of many views of one picture are compared."""
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+from torchvision.transforms import v2
+
+from selfsight.images.resample import resize_matrix
+from selfsight.images.views import Views, draw_crops
+from selfsight.seeds import generator
+
+SIDE = 48
+
+
+@pytest.fixture(scope="module")
+def cat() -> torch.Tensor:
+    picture = torch.from_numpy(data.chelsea()).permute(2, 0, 1)
+    return v2.functional.resize(picture[:, :, 75:375], [SIDE, SIDE], antialias=True)
+
+
+def ours(views: Views, picture: torch.Tensor, n: int) -> torch.Tensor:
+    return views(picture.expand(n, -1, -1, -1), generator("ours"))
+
+
+def theirs(transform, picture: torch.Tensor, n: int) -> torch.Tensor:
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        return torch.stack([transform(picture.float() / 255) for _ in range(n)])
+
+
+def features(views: torch.Tensor) -> np.ndarray:
+    """What a view looks like in twelve numbers: colour, contrast, saturation, sharpness, where the light is."""
+    gray = views.mean(1)
+    half = views.shape[-1] // 2
+    columns = [
+        *views.mean((2, 3)).unbind(1), *views.std((2, 3)).unbind(1),
+        (views.amax(1) - views.amin(1)).mean((1, 2)),
+        (gray[:, 1:] - gray[:, :-1]).abs().mean((1, 2)), (gray[:, :, 1:] - gray[:, :, :-1]).abs().mean((1, 2)),
+        gray[:, :half].mean((1, 2)) - gray[:, half:].mean((1, 2)),
+        gray[:, :, :half].mean((1, 2)) - gray[:, :, half:].mean((1, 2)),
+        (views[:, 0] - views[:, 2]).mean((1, 2)),
+    ]
+    return torch.stack(columns, 1).numpy()
+
+
+def composed(v: Views) -> v2.Compose:
+    radius = max(1, round(SIDE / 20))
+    scale = SIDE / 224
+    jitter = v2.ColorJitter(v.brightness, v.contrast, v.saturation, v.hue)
+    blur = v2.GaussianBlur(2 * radius + 1, (v.sigma[0] * scale, v.sigma[1] * scale))
+    return v2.Compose([
+        v2.RandomResizedCrop(SIDE, scale=v.crop, ratio=v.ratio, antialias=True), v2.RandomHorizontalFlip(v.flip),
+        v2.RandomApply([jitter], v.jitter), v2.RandomGrayscale(v.gray), v2.RandomApply([blur], v.blur),
+        v2.RandomSolarize(0.5, v.solarise),
+    ])
+
+
+RECIPES = {
+    "standard": Views(),
+    "strong": Views(crop=(0.08, 1.0), brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, solarise=0.2, sigma=(0.1, 8.0)),
+    "geometry": Views(crop=(0.1, 0.6)).gentle(),
+    "jitter": Views(crop=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0, jitter=1.0, gray=0.0, blur=0.0, hue=0.4),
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_distribution_is_torchvisions(cat, name):
+    """Two-sample Kolmogorov-Smirnov on every feature: the largest distance stays below its 0.1 % critical value
+    (for twelve features at once). Breaking any one change, its order or its chance exceeds it."""
+    n = 3000
+    mine, other = (features(views) for views in (ours(RECIPES[name], cat, n), theirs(composed(RECIPES[name]), cat, n)))
+    critical = np.sqrt(-np.log(0.001 / 12 / 2) / 2) * np.sqrt(2 / n)
+    for column in range(mine.shape[1]):
+        a, b = np.sort(mine[:, column]), np.sort(other[:, column])
+        both = np.concatenate([a, b]) + 1e-5  # equal values, up to rounding, count as equal
+        distance = np.abs(np.searchsorted(a, both, "right") - np.searchsorted(b, both, "right")).max() / n
+        assert distance < critical, f"feature {column}: {distance:.3f}"
+
+
+def test_the_comparison_would_notice():
+    """The guard of the test above: a jitter of 0.5 for 0.4 is told apart."""
+    picture = torch.from_numpy(data.chelsea()).permute(2, 0, 1)[:, :SIDE, :SIDE]
+    mine = features(ours(Views(brightness=0.5), picture, 3000))
+    other = features(theirs(composed(Views()), picture, 3000))
+    a, b = np.sort(mine[:, 0]), np.sort(other[:, 0])
+    both = np.concatenate([a, b])
+    distance = np.abs(np.searchsorted(a, both, "right") - np.searchsorted(b, both, "right")).max() / 3000
+    assert distance > np.sqrt(-np.log(0.001 / 12 / 2) / 2) * np.sqrt(2 / 3000)
+
+
+def test_crops_stay_inside_and_cover_the_asked_area():
+    top, left, tall, wide = draw_crops(5000, 40, 60, (0.2, 0.8), (0.75, 4 / 3), generator("crops"))
+    assert (top >= 0).all()
+    assert (left >= 0).all()
+    assert (top + tall <= 40).all()
+    assert (left + wide <= 60).all()
+    share = tall * wide / (40 * 60)
+    assert share.min() > 0.17
+    assert share.max() < 0.83
+
+
+def test_a_crop_that_cannot_fit_falls_back_to_the_centre():
+    top, left, tall, wide = draw_crops(10, 10, 100, (1.0, 1.0), (0.75, 4 / 3), generator("narrow"))
+    assert set(tall.tolist()) == {10.0}
+    assert set(wide.tolist()) == {13.0}
+    assert set(left.tolist()) == {43.0}
+    assert set(top.tolist()) == {0.0}
+
+
+def test_same_generator_same_views_and_every_image_its_own(cat):
+    batch = cat.expand(8, -1, -1, -1)
+    first, again = (Views()(batch, generator("a")) for _ in range(2))
+    assert torch.equal(first, again)
+    assert len({round(float(view.mean()), 6) for view in first}) == 8
+    assert first.min() >= 0
+    assert first.max() <= 1
+
+
+def test_pair_gives_two_different_views_of_each(cat):
+    pair = Views().pair(cat.expand(5, -1, -1, -1), generator("pair"))
+    assert pair.shape == (5, 2, 3, SIDE, SIDE)
+    assert not torch.equal(pair[:, 0], pair[:, 1])
+
+
+def test_nothing_asked_nothing_changed(cat):
+    still = Views(crop=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0).gentle()
+    assert torch.allclose(still(cat[None], generator("x")), cat[None] / 255, atol=1e-5)
+
+
+def test_one_channel(cat):
+    assert Views(solarise=0.5, rotate=20.0)(cat[None, :1].expand(6, -1, -1, -1), generator("one")).shape == (6, 1, SIDE, SIDE)
+
+
+def test_rows_of_a_resize_sum_to_one():
+    weights = resize_matrix(torch.tensor([0, 3]), torch.tensor([10, 4]), 12, 5)
+    assert torch.allclose(weights.sum(-1), torch.ones(2, 5))
+
+
+@pytest.mark.parametrize("wrong", [{"crop": (0.0, 1.0)}, {"crop": (0.9, 0.5)}, {"flip": 1.5}, {"hue": 0.7}])
+def test_impossible_settings_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Views(**wrong)
