@@ -1,0 +1,144 @@
+"""An encoder is what you keep: pixels in, one vector an image out.
+
+`Backbone` is its frozen description; `build()` makes the network. An `Encoder` takes pixels in [0, 1] and scales them
+itself, so that saved weights mean the same wherever they are loaded.
+
+Shapes: N images, C channels, S side, D embedding.
+"""
+
+from __future__ import annotations
+
+import abc
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from selfsight.errors import UserError
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What became of the weights that were asked for."""
+
+    path: str
+    keys: int
+    """Tensors the network has."""
+    keys_matched: int
+    """Those of them that the file filled."""
+    parameters: int
+    parameters_matched: int
+    missing: tuple[str, ...]
+    """Tensors the file did not fill, or filled with another shape."""
+    unused: tuple[str, ...]
+    """Tensors of the file that the network has no place for."""
+
+    @property
+    def whole(self) -> bool:
+        return self.keys_matched == self.keys
+
+    def __str__(self) -> str:
+        text = (
+            f"weights from {self.path}: {self.keys_matched} of {self.keys} tensors matched "
+            f"({self.parameters_matched / max(1, self.parameters):.1%} of the parameters)"
+        )
+        if self.missing:
+            text += f"; not filled: {_some(self.missing)}"
+        if self.unused:
+            text += f"; not used: {_some(self.unused)}"
+        return text
+
+
+class Encoder(nn.Module):
+    """A network with its pixel scaling and its true feature dimension."""
+
+    def __init__(self, net: nn.Module, *, channels: int, size: int, mean: float | tuple[float, ...] = 0.5,
+                 std: float | tuple[float, ...] = 0.25, note: str = "") -> None:
+        super().__init__()
+        self.net = net
+        self.channels = channels
+        self.size = size
+        self.note = note
+        self.loaded: Loaded | None = None
+        for name, value in (("mean", mean), ("std", std)):
+            values = value if isinstance(value, tuple) else (value,) * channels
+            self.register_buffer(name, torch.tensor(values).view(1, channels, 1, 1))
+        self.dim = self._measure()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, S, S) float in [0, 1] -> (N, D)."""
+        if images.ndim != 4 or images.shape[1] != self.channels:
+            raise ValueError(f"this encoder takes (N, {self.channels}, H, W) images, not {tuple(images.shape)}")
+        return self.net((images - self.mean) / self.std)
+
+    def _measure(self) -> int:
+        """The length of the vector that really comes out, which a backbone's attributes do not always tell."""
+        training = self.training
+        self.eval()
+        with torch.no_grad():
+            out = self(torch.zeros(1, self.channels, self.size, self.size))
+        self.train(training)
+        if out.ndim != 2:
+            raise UserError(f"This backbone gives {tuple(out.shape)} for one image, not one vector: choose another --encoder.")
+        return out.shape[1]
+
+
+class Backbone(abc.ABC):
+    """Finals are frozen dataclasses in `encoders/`."""
+
+    @abc.abstractmethod
+    def build(self, channels: int, size: int, seed: int = 0) -> Encoder:
+        """A fresh encoder for (channels, size, size) images, its random weights a function of `seed` alone.
+
+        Raises UserError where the backbone cannot take such images or its weights do not match.
+        """
+
+
+def load_weights(net: nn.Module, tensors: dict[str, Tensor], path: str, partial: bool = False) -> Loaded:
+    """Fills `net` from `tensors` by name and tells how much matched.
+
+    Names may carry a prefix ("encoder.net.", "backbone.", "module." ...): the prefix under which most names match is
+    taken off. Raises UserError where less than the whole network is filled, unless `partial`; and always where nothing
+    is.
+    """
+    own = net.state_dict()
+    prefixes = {""} | {key[: -len(name)] for key in tensors for name in own if key.endswith("." + name)}
+    prefix = max(sorted(prefixes), key=lambda p: sum(p + name in tensors for name in own))
+    found = {
+        name: tensors[prefix + name] for name, value in own.items()
+        if prefix + name in tensors and tensors[prefix + name].shape == value.shape
+    }
+    weights = {name: value.numel() for name, value in net.named_parameters()}
+    loaded = Loaded(
+        path=path, keys=len(own), keys_matched=len(found), parameters=sum(weights.values()),
+        parameters_matched=sum(count for name, count in weights.items() if name in found),
+        missing=tuple(name for name in own if name not in found),
+        unused=tuple(key for key in tensors if key.removeprefix(prefix) not in found),
+    )
+    if not found or not (loaded.whole or partial):
+        raise UserError(f"Only part of the encoder would be loaded: {loaded}. Give weights of the same encoder, or --encoder.partial true.")
+    net.load_state_dict(found, strict=False)
+    return loaded
+
+
+def read_weights(path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the description in a safetensors file, or in a run's folder. Nothing is unpickled."""
+    from safetensors import SafetensorError, safe_open
+
+    file = Path(path) / "encoder.safetensors" if Path(path).is_dir() else Path(path)
+    if not file.is_file():
+        raise UserError(f"There are no weights at {path}: give a .safetensors file, or a run that has been saved.")
+    try:
+        with safe_open(file, framework="pt") as handle:
+            tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - not a dict
+            described = (handle.metadata() or {}).get("selfsight")
+    except SafetensorError as error:
+        raise UserError(f"{file} is not a safetensors file ({error}). Other formats can hide code and are not read.") from error
+    return tensors, json.loads(described) if described else {}
+
+
+def _some(names: tuple[str, ...], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -1,0 +1,48 @@
+"""A small residual network for a few minutes on a CPU.
+
+Four stages of one basic block each (He et al. 2016) behind a 3 x 3 stem of stride 2, made by timm. The stem halves the
+image once (twice from 96 pixels on), so that the last map is about 4 x 4 for 64-pixel images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from selfsight.encoder import Backbone, Encoder, load_weights, read_weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Small(Backbone):
+    """Good: minutes of CPU time, images up to about 128 pixels. Poor: hours of GPU time; take a larger one there."""
+
+    width: int = 32
+    """Channels of the first stage; they double from stage to stage."""
+    blocks: int = 1
+    """Residual blocks a stage."""
+    weights: str | None = None
+    """Start from these: a .safetensors file or a run of the same encoder."""
+    partial: bool = False
+    """Accept weights that fill only part of the network."""
+
+    def build(self, channels: int, size: int, seed: int = 0) -> Encoder:
+        from timm.models.resnet import BasicBlock, ResNet
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            net = ResNet(
+                BasicBlock, (self.blocks,) * 4, num_classes=0, in_chans=channels,
+                channels=tuple(self.width * 2**stage for stage in range(4)), stem_width=self.width,
+            )
+            # timm's stem is 7 x 7 of stride 2 with 64 channels, and a pooling of stride 2: far too coarse here.
+            net.conv1 = nn.Conv2d(channels, net.conv1.out_channels, 3, stride=2, padding=1, bias=False)
+            nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
+        if size < 96:
+            net.maxpool = nn.Identity()
+        encoder = Encoder(net, channels=channels, size=size)
+        if self.weights:
+            tensors, _ = read_weights(self.weights)
+            encoder.loaded = load_weights(encoder.net, tensors, self.weights, self.partial)
+        return encoder

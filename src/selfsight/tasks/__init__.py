@@ -1,0 +1,8 @@
+"""The tasks a recipe can name."""
+
+from selfsight.tasks.byol import BYOL
+from selfsight.tasks.rotation import Rotation
+from selfsight.tasks.simclr import SimCLR
+from selfsight.tasks.vicreg import VICReg
+
+__all__ = ["BYOL", "Rotation", "SimCLR", "VICReg"]

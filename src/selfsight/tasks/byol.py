@@ -1,0 +1,86 @@
+"""BYOL: foretell how a slowly moving twin describes the other view.
+
+Grill et al. 2020, "Bootstrap your own latent: A new approach to self-supervised Learning", section 3
+(https://github.com/google-deepmind/deepmind-research/tree/master/byol). We depart in the twin's starting momentum: the
+paper's 0.996 is for a million steps; a training of some thousand needs a twin that moves.
+
+Shapes: N images, V = 2 views, P projection.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from selfsight.batch import Batch, Example, Now, Outcome, Prediction
+from selfsight.encoder import Encoder
+from selfsight.head import perceptron
+from selfsight.images.views import Views
+from selfsight.task import Constant, Model, Task, flat
+
+
+@dataclass(frozen=True, kw_only=True)
+class BYOL(Task):
+    """Good with long trainings, and where other images make poor negatives (many near-duplicates). Poor in the first
+    minutes; and its loss says little, since a constant answer has the lowest: watch the probe."""
+
+    views: Views = field(default_factory=lambda: Views(crop=(0.4, 1.0)))
+    """What may change between the two views."""
+    momentum: float = 0.98
+    """How much of itself the twin keeps in the first step; rises to 1 along a cosine. [0, 1]."""
+    hidden: int = 512
+    """Width of the hidden layers."""
+    projection: int = 128
+    """P, output of projector and predictor."""
+
+    def parts(self, encoder: Encoder) -> dict[str, nn.Module]:
+        projector = perceptron(encoder.dim, self.hidden, self.projection)
+        twin = nn.ModuleDict({"encoder": copy.deepcopy(encoder), "projector": copy.deepcopy(projector)})
+        return {
+            "projector": projector,
+            "predictor": perceptron(self.projection, self.hidden, self.projection),
+            "twin": twin.requires_grad_(False),
+        }
+
+    def prepare(self, batch: Batch, now: Now) -> Example:
+        return Example(inputs=self.views.pair(batch.images, now.generator), index=batch.index)
+
+    def predict(self, model: Model, example: Example) -> Prediction:
+        pictures = flat(example)
+        foretold = model.parts["predictor"](model.parts["projector"](model.encoder(pictures)))
+        twin = model.parts["twin"]
+        with torch.no_grad():
+            seen = twin["projector"](twin["encoder"](pictures))
+        return {"first": foretold[0::2], "second": foretold[1::2], "first seen": seen[0::2], "second seen": seen[1::2]}
+
+    def loss(self, prediction: Prediction, example: Example) -> Outcome:
+        one = _distance(prediction["first"], prediction["second seen"])
+        two = _distance(prediction["second"], prediction["first seen"])
+        spread = F.normalize(prediction["first seen"].float(), dim=1).std(0).mean() * self.projection**0.5
+        return Outcome(one + two, {"spread of the twin": spread.detach()})
+
+    def after_step(self, model: Model, example: Example, prediction: Prediction, now: Now) -> None:
+        keep = 1 - (1 - self.momentum) * (math.cos(math.pi * now.share) + 1) / 2
+        twin = model.parts["twin"]
+        with torch.no_grad():
+            for own, other in ((model.encoder, twin["encoder"]), (model.parts["projector"], twin["projector"])):
+                torch._foreach_lerp_(list(other.parameters()), list(own.parameters()), 1 - keep)
+
+    def constant(self, n: int) -> Constant:
+        return Constant(0.0, "both always say the same", optimal=True)
+
+    def question(self) -> str:
+        return "How will the twin, who sees the other view, describe it?"
+
+    def caption(self, example: Example, i: int) -> str:
+        return "one image, two views"
+
+
+def _distance(foretold: Tensor, seen: Tensor) -> Tensor:
+    """Mean squared distance of the normalised vectors, 2 - 2 cos: equation 2. (N, P) twice -> scalar in [0, 4]."""
+    return 2 - 2 * F.cosine_similarity(foretold.float(), seen.float()).mean()

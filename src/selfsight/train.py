@@ -1,0 +1,176 @@
+"""The loop, as a generator: `for step in train(state, images, ...)`. It knows Task and no task.
+
+What a step does is a function of (recipe, step) alone: data order, every draw, the learning rate. Resuming therefore
+needs the tensors of `State` and nothing else.
+
+Shapes: N images a step and process, H W side, C channels.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from selfsight.batch import Batch, Example, Now, Prediction
+from selfsight.optimizer import Optimization
+from selfsight.seeds import generator, seed_of
+from selfsight.task import Model, Task
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+class Diverged(Exception):
+    """The loss is not a finite number; the weights of the step before are untouched."""
+
+    def __init__(self, step: int, loss: float) -> None:
+        super().__init__(f"the loss became {loss} in step {step}")
+        self.step = step
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step that has been made."""
+
+    number: int
+    """1 for the first."""
+    loss: float
+    measures: Mapping[str, float]
+    seconds: float
+    waiting: float
+    """Seconds of these spent waiting for images."""
+    images: int
+    """Images learned from, over all processes."""
+
+
+class State:
+    """Everything a training carries from step to step. Its `tensors()` are a whole checkpoint."""
+
+    def __init__(self, task: Task, model: Model, optimization: Optimization, fabric: Fabric, *, steps: int, seed: int,
+                 channels_last: bool = True) -> None:
+        self.task, self.optimization, self.fabric = task, optimization, fabric
+        self.steps, self.seed, self.step = steps, seed, 0
+        self.model = model.to(memory_format=torch.channels_last) if channels_last else model
+        self.optimizer = optimization.build(self.model, task.rates())
+        self.wrapped, self.engine = fabric.setup(self.model, self.optimizer)
+        self.model.train()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights, buffers and the optimizer's memory, by name."""
+        named = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        for name, parameter in self.model.named_parameters():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                if isinstance(value, Tensor):
+                    named[f"optimizer.{name}/{key}"] = value
+        return named
+
+    def restore(self, tensors: Mapping[str, Tensor], step: int) -> None:
+        """Takes up what `tensors()` gave after `step` steps. Raises KeyError or RuntimeError where it does not fit."""
+        own = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+        self.model.load_state_dict(own)
+        parameters = dict(self.model.named_parameters())
+        for name, value in tensors.items():
+            if name.startswith("optimizer."):
+                parameter, key = name.removeprefix("optimizer.").rsplit("/", 1)
+                like = parameters[parameter]
+                memory = value.to(like.device)
+                if memory.shape == like.shape:
+                    memory = torch.empty_like(like, memory_format=torch.preserve_format).copy_(memory)
+                self.optimizer.state[like][key] = memory
+        self.step = step
+
+
+def order(seed: int, step: int, count: int, batch: int) -> np.ndarray:
+    """Which images step `step` learns from: a fresh permutation each epoch, its incomplete last batch left out.
+
+    -> (batch,) int64 places in 0..count-1. `batch` is at most `count`.
+    """
+    per_epoch = count // batch
+    epoch, place = divmod(step, per_epoch)
+    shuffled = np.random.default_rng(seed_of(seed, "order", epoch)).permutation(count)
+    return shuffled[place * batch : (place + 1) * batch]
+
+
+def train(state: State, images: np.ndarray, where: np.ndarray, *, batch: int, accumulate: int = 1) -> Iterator[Step]:
+    """Trains from `state.step` to `state.steps`, yielding after each step. Saving, probing, drawing are the caller's.
+
+    images (all, H, W, C) uint8, a memory map or an array; where (count,) the rows to learn from; batch images a step
+    over all processes, each micro-batch of `accumulate` having batch / accumulate of them. Raises Diverged.
+    """
+    fabric, rank, processes = state.fabric, state.fabric.global_rank, state.fabric.world_size
+    share = batch * 1 // accumulate
+
+    def fetch(step: int, part: int) -> tuple[Tensor, Tensor]:
+        rows = order(state.seed, step, len(where), batch)[part * share : (part + 1) * share][rank::processes]
+        pixels = torch.from_numpy(images[where[rows]]).permute(0, 3, 1, 2)
+        return pixels, torch.from_numpy(where[rows].astype(np.int64))
+
+    coming = [(step, part) for step in range(state.step, state.steps) for part in range(accumulate)]
+    with ThreadPoolExecutor(1) as fetcher:
+        ahead = fetcher.submit(fetch, *coming[0]) if coming else None
+        for place in range(0, len(coming), accumulate):
+            started, waited, batches = time.perf_counter(), 0.0, []
+            for part in range(accumulate):
+                before = time.perf_counter()
+                assert ahead is not None
+                pixels, index = ahead.result()
+                waited += time.perf_counter() - before
+                following = place + part + 1
+                ahead = fetcher.submit(fetch, *coming[following]) if following < len(coming) else None
+                batches.append(Batch(fabric.to_device(pixels), fabric.to_device(index)))
+            loss, measures = advance(state, batches)
+            yield Step(state.step, loss, measures, time.perf_counter() - started, waited, share // processes * processes * accumulate)
+
+
+def advance(state: State, batches: list[Batch]) -> tuple[float, dict[str, float]]:
+    """One step of `state` on the given micro-batches -> (loss, measures), means over them."""
+    fabric, task = state.fabric, state.task
+    torch.manual_seed(seed_of(state.seed, "layers", state.step, fabric.global_rank))  # dropout and the like
+    now = Now(state.step, state.steps, generator(state.seed, "task", state.step, fabric.global_rank))
+    rate = state.optimization.rate_at(state.step, state.steps)
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate * group["factor"]
+    state.optimizer.zero_grad(set_to_none=True)
+    examples, predictions, losses, measured = [], [], [], []
+    for number, batch in enumerate(batches):
+        example = task.prepare(batch, now)
+        with fabric.no_backward_sync(state.wrapped, enabled=number < len(batches) - 1):
+            prediction = state.wrapped(lambda model, example=example: task.predict(model, example))
+            outcome = task.loss(prediction, example)
+            loss = float(outcome.loss.detach())
+            if not math.isfinite(loss):
+                raise Diverged(state.step + 1, loss)
+            fabric.backward(outcome.loss / len(batches))
+        examples.append(example)
+        predictions.append({name: value.detach() for name, value in prediction.items()})
+        losses.append(loss)
+        measured.append({name: float(value) for name, value in outcome.measures.items()})
+    if state.optimization.clip is not None:
+        fabric.clip_gradients(state.wrapped, state.engine, max_norm=state.optimization.clip)
+    state.engine.step()
+    task.after_step(state.model, _joined(examples), {name: torch.cat([p[name] for p in predictions]) for name in predictions[0]}, now)
+    state.step += 1
+    means = {name: sum(m[name] for m in measured) / len(measured) for name in measured[0]}
+    return sum(losses) / len(losses), means
+
+
+def _joined(examples: list[Example]) -> Example:
+    """The examples of all micro-batches as one."""
+    if len(examples) == 1:
+        return examples[0]
+    joined: dict[str, Any] = {}
+    for field in fields(Example):
+        values = [getattr(example, field.name) for example in examples]
+        if isinstance(values[0], Tensor):
+            joined[field.name] = torch.cat(values)
+        elif field.name == "extras":
+            joined["extras"] = {name: torch.cat([value[name] for value in values]) for name in values[0]}
+    return Example(**joined)

@@ -1,0 +1,191 @@
+"""What every task promises. Add a task to selfsight.tasks, and it is held to all of this."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from selfsight import tasks
+from selfsight.batch import Batch, Now
+from selfsight.config import configure
+from selfsight.drawing import draw, example_of
+from selfsight.encoders import Small
+from selfsight.optimizer import Optimization
+from selfsight.recipe import Recipe, to_json
+from selfsight.seeds import generator
+from selfsight.sources import Folder
+from selfsight.task import Model
+from selfsight.train import State, train
+
+TASKS = [getattr(tasks, name) for name in tasks.__all__]
+
+
+@pytest.fixture(params=TASKS, ids=[task.__name__ for task in TASKS])
+def task(request):
+    return request.param()
+
+
+def batch_of(photographs, n=16, channels=3):
+    pixels = torch.from_numpy(photographs[:n]).permute(0, 3, 1, 2)
+    return Batch(pixels[:, :channels], torch.arange(n))
+
+
+def now(step=0, steps=10):
+    return Now(step, steps, generator("contract", step))
+
+
+def model_of(task, channels=3):
+    encoder = Small(width=8).build(channels, 32)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Model(encoder, task.parts(encoder))
+
+
+def fabric():
+    return Fabric(accelerator="cpu", devices=1, precision="32-true")
+
+
+def begin(task, steps, model=None, **optimization):
+    return State(task, model or model_of(task), Optimization(**optimization), fabric(), steps=steps, seed=1)
+
+
+def run(state, photographs, until=None):
+    steps = []
+    for step in train(state, photographs, torch.arange(len(photographs)).numpy(), batch=32):
+        steps.append((step.loss, dict(step.measures)))
+        if step.number == until:
+            break
+    return steps
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_loss_is_a_finite_scalar_whose_gradient_reaches_the_encoder(task, photographs, channels):
+    model = model_of(task, channels)
+    example = task.prepare(batch_of(photographs, channels=channels), now())
+    outcome = task.loss(task.predict(model, example), example)
+    assert outcome.loss.shape == ()
+    assert torch.isfinite(outcome.loss)
+    assert not any(value.requires_grad for value in outcome.measures.values())
+    outcome.loss.backward()
+    first = next(model.encoder.parameters())
+    assert first.grad is not None
+    assert first.grad.abs().sum() > 0
+
+
+def test_prepare_is_a_function_of_its_generator(task, photographs):
+    one, again, other = (task.prepare(batch_of(photographs), Now(0, 10, generator(seed))) for seed in ("a", "a", "b"))
+    assert torch.equal(one.inputs, again.inputs)
+    assert not torch.equal(one.inputs, other.inputs)
+    assert one.inputs.shape[0] == 16
+    assert one.inputs.ndim == 5
+    assert 0 <= one.inputs.min()
+    assert one.inputs.max() <= 1
+    assert torch.equal(one.index, torch.arange(16))
+
+
+def test_prepare_leaves_the_batch_and_the_global_generator_alone(task, photographs):
+    batch, before = batch_of(photographs), torch.random.get_rng_state()
+    pixels = batch.images.clone()
+    task.prepare(batch, now())
+    assert torch.equal(batch.images, pixels)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_predict_and_loss_may_be_called_again(task, photographs):
+    model, example = model_of(task), task.prepare(batch_of(photographs), now())
+    first, second = (task.predict(model, example) for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    losses = {float(task.loss(first, example).loss.detach()) for _ in range(2)}
+    assert len(losses) == 1
+
+
+def test_a_free_prediction_can_replace_the_models(task, photographs):
+    """Every tensor that enters the loss comes from the prediction, so that the best reachable loss can be sought."""
+    model, example = model_of(task), task.prepare(batch_of(photographs), now())
+    free = {name: torch.randn_like(value).requires_grad_() for name, value in task.predict(model, example).items()}
+    task.loss(free, example).loss.backward()
+    assert any(value.grad is not None and value.grad.abs().sum() > 0 for value in free.values())
+
+
+def test_constant_is_the_loss_of_a_constant_answer(task, photographs):
+    """No constant does better than `constant` says: gradient descent on one answer shared by all finds that loss."""
+    n = 16
+    model, example = model_of(task), task.prepare(batch_of(photographs, n), now())
+    shapes = {name: value.shape for name, value in task.predict(model, example).items()}
+    answer = {name: torch.randn(1, *shape[1:], generator=generator(name)).requires_grad_() for name, shape in shapes.items()}
+    optimizer = torch.optim.Adam(list(answer.values()), lr=0.05)
+    for _ in range(300):
+        optimizer.zero_grad()
+        loss = task.loss({name: value.expand(shapes[name]) for name, value in answer.items()}, example).loss
+        loss.backward()
+        optimizer.step()
+    assert float(loss.detach()) == pytest.approx(task.constant(n).loss, abs=2e-3)
+
+
+def test_it_is_learned(task, photographs):
+    """On real patches the loss falls below the best constant answer's; where a constant is the best answer of all,
+    the representation must stay apart from it while the loss falls below that of unrelated answers."""
+    state = begin(task, steps=60, rate=3e-3)
+    losses = [loss for loss, _ in run(state, photographs)]
+    late, constant = sum(losses[-10:]) / 10, task.constant(32)
+    assert late < sum(losses[:5]) / 5
+    if constant.optimal:
+        model = state.model.eval()
+        z = torch.nn.functional.normalize(model.encoder(batch_of(photographs, 64).images.float() / 255), dim=1)
+        assert z.std(0).mean() * math.sqrt(z.shape[1]) > 0.05
+    else:
+        assert late < constant.loss
+
+
+def test_same_recipe_same_numbers_and_exact_resume(task, photographs):
+    whole = run(begin(task, steps=6), photographs)
+    assert whole == run(begin(task, steps=6), photographs)
+    stopped = begin(task, steps=6)
+    first = run(stopped, photographs, until=3)
+    kept = {name: value.clone() for name, value in stopped.tensors().items()}
+    fresh = model_of(task)
+    for parameter in fresh.parameters():
+        parameter.data.add_(1)  # what is restored must not lean on how the fresh model was made
+    resumed = begin(task, steps=6, model=fresh)
+    resumed.restore(kept, 3)
+    assert first + run(resumed, photographs) == whole
+
+
+def test_labels_are_out_of_reach(task):
+    assert {field.name for field in dataclasses.fields(Batch)} == {"images", "index"}
+
+
+def test_recipe_json_recipe(task, tmp_path):
+    recipe = Recipe(data=Folder(str(tmp_path)), task=task, encoder=Small(width=16), steps=5)
+    assert configure(to_json(recipe)) == recipe
+
+
+def test_it_can_be_drawn(task, photographs):
+    example = example_of(task, photographs, torch.arange(4).numpy())
+    picture = draw(task, example, photographs[:4])
+    assert picture.width > 300
+    assert len(set(picture.resize((64, 64)).get_flattened_data())) > 50
+    assert task.question().endswith((".", "?"))
+
+
+def test_after_step_draws_nothing_and_moves_only_parts_without_gradient(task, photographs):
+    model, example = model_of(task), task.prepare(batch_of(photographs), now())
+    prediction = task.predict(model, example)
+    trained = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+    before = torch.random.get_rng_state()
+    task.after_step(model, example, prediction, now())
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(dict(model.named_parameters())[name], value) for name, value in trained.items())
+
+
+def test_copies_are_independent(task):
+    """A deep copy of the model (a twin, a snapshot) shares no memory with it."""
+    model = model_of(task)
+    twin = copy.deepcopy(model)
+    shared = {p.data_ptr() for p in model.state_dict().values()} & {p.data_ptr() for p in twin.state_dict().values()}
+    assert not shared
