@@ -1,0 +1,34 @@
+"""selfsight: self-supervised vision you can trust, on the machine you have.
+
+Every command is a function here, with the same words. Importing this imports nothing heavy; a name is fetched when it
+is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "pretrain": "workbench", "resume": "workbench", "Stopped": "workbench",
+    "evaluate": "verbs", "show": "verbs", "embed": "verbs", "export": "verbs", "report": "verbs", "pack": "verbs",
+    "encoder_of": "verbs",
+    "configure": "config", "Recipe": "recipe", "Optimization": "optimizer", "Run": "run", "Store": "store",
+    "UserError": "errors", "Task": "task", "Backbone": "encoder", "Source": "source", "Probe": "probe",
+    "Views": "images.views",
+    "SimCLR": "tasks", "BYOL": "tasks", "VICReg": "tasks", "Rotation": "tasks",
+    "Small": "encoders", "Timm": "encoders",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'selfsight' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"selfsight.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,5 @@
+"""`python -m selfsight`, for torchrun."""
+
+from selfsight.cli import main
+
+main()

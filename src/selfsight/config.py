@@ -1,0 +1,167 @@
+"""Configuration: any number of layers, merged into one recipe, each value knowing where it came from.
+
+A layer is a JSON or YAML file (whole, or for one branch: `--task.views views.yaml`), an option of the command line, a
+dictionary, or any object with attributes. Later layers win, key by key, however deeply nested. Reading and typing are
+jsonargparse's; the record of origins is made by parsing one layer more at a time and seeing what changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+
+from selfsight.errors import UserError, nearest
+from selfsight.recipe import Recipe, to_json
+
+DEFAULT = "default"
+
+
+def recipe_parser() -> ArgumentParser:
+    """A parser whose options are the fields of Recipe, to which a command may add its own."""
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, add_help=True)
+    parser.add_argument("--config", action="config", help="A JSON or YAML file with any of these settings; may be given several times.")
+    parser.add_class_arguments(Recipe, sub_configs=True)
+    return parser
+
+
+def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
+    """The settings in `argv`. Raises UserError, with the nearest known name where one is misspelt."""
+    try:
+        return parser.parse_args(list(argv))
+    except (argparse.ArgumentError, argparse.ArgumentTypeError, TypeError, ValueError, KeyError) as error:
+        raise UserError(explain_error(parser, str(error))) from error
+
+
+def recipe_of(settings: Namespace, parser: ArgumentParser) -> Recipe:
+    """The recipe that parsed settings describe. Raises UserError where values do not fit together."""
+    names = {field.name for field in dataclasses.fields(Recipe)}
+    try:
+        made = parser.instantiate(settings)
+        return Recipe(**{name: made[name] for name in names})
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{str(error).strip().splitlines()[-1].strip()}") from error
+
+
+def configure(*layers: Any) -> Recipe:
+    """One recipe from any number of layers, later ones winning.
+
+    A layer is the path of a JSON or YAML file, a mapping, a Recipe, or any object with a __dict__; mappings and objects may
+    hold one another. Raises UserError for a missing file, an unknown key (naming its nearest) or a wrong type.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = merge(merged, _read(layer) if isinstance(layer, str | os.PathLike) else to_plain(layer))
+    parser = recipe_parser()
+    try:
+        settings = parser.parse_object(merged)
+    except (argparse.ArgumentError, TypeError, ValueError, KeyError) as error:
+        raise UserError(explain_error(parser, str(error))) from error
+    return recipe_of(settings, parser)
+
+
+def merge(below: Any, above: Any) -> Any:
+    """`above` over `below`: mappings key by key, anything else replaced. Another class does not inherit settings."""
+    if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
+        return above
+    if above.get("class_path", below.get("class_path")) != below.get("class_path"):
+        return dict(above)
+    return {**below, **{key: merge(below[key], value) if key in below else value for key, value in above.items()}}
+
+
+def to_plain(value: Any) -> Any:
+    """Mappings, frozen values and objects with attributes, recursively, as plain dictionaries and lists."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return to_json(value)
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    if hasattr(value, "__dict__") and not isinstance(value, type):
+        return {key: to_plain(item) for key, item in vars(value).items() if not key.startswith("_")}
+    return value
+
+
+def origins(parser: ArgumentParser, argv: Sequence[str]) -> dict[str, tuple[Any, str]]:
+    """Every setting by dotted name -> (value, where it came from): a file, an option, or "default"."""
+    unset = ["--data", "?"]  # stands in until a layer names the data, which alone has no default
+    told = {name: (value, DEFAULT) for name, value in flatten(parse(parser, unset)).items()}
+    for end, origin in _layers(argv):
+        now = flatten(parse(parser, [*unset, *argv[:end]]))
+        told = {name: (value, told[name][1] if name in told and told[name][0] == value else origin) for name, value in now.items()}
+    return told
+
+
+def flatten(settings: Namespace) -> dict[str, Any]:
+    """Dotted names without jsonargparse's class_path and init_args; a final is told by its class's name."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name.split(".")[-1] == "__path__" or name == "config" or isinstance(value, Namespace):
+            continue
+        short = name.replace(".init_args", "")
+        if short.endswith(".class_path"):
+            short, value = short.removesuffix(".class_path"), str(value).rpartition(".")[2]
+        flat[short] = value
+    return flat
+
+
+def explain_error(parser: ArgumentParser, message: str) -> str:
+    """jsonargparse's message as one sentence, with the known name nearest to a misspelt one."""
+    lines = [line.strip(" -") for line in message.replace("\n\n", "\n").splitlines() if line.strip(" -")]
+    text = "; ".join(dict.fromkeys(lines))
+    unknown = re.search(r"(?:[Oo]ption|Key|key) '([\w.]+)' is not (?:accepted|expected)", text) or re.search(
+        r"[Uu]nrecognized arguments?: (?:--)?([\w.\-]+)", text
+    )
+    if unknown:
+        key = unknown[1].rstrip(".").replace("init_args.", "")
+        known = _known_names(parser)
+        best = nearest(key, known) or nearest(key.rpartition(".")[2], {name.rpartition(".")[2] for name in known})
+        return f"There is no setting {key!r}{best}. `selfsight pretrain --help` lists them all."
+    missing = re.search(r'"(\w+)" is required|Key "(\w+)" is required|required: (\w+)', text)
+    if missing and "data" in missing.groups():
+        return "Which images? Give a folder: `selfsight pretrain PHOTOS`."
+    named = re.search(r"Expected a dot import path string: (\S+?)(?:;|$)", text)
+    if named:
+        from selfsight import encoders, sources, tasks
+
+        known = {*tasks.__all__, *encoders.__all__, *sources.__all__} - {"named", "guess"}
+        by_case = {name.lower(): name for name in known}
+        given = named[1].strip("'\"")
+        best = f" (did you mean {by_case[given.lower()]!r}?)" if given.lower() in by_case else nearest(given, known)
+        return f"There is nothing called {given!r}{best}. Give one of {', '.join(sorted(tasks.__all__))}, or a class of yours as my_file.MyTask."
+    return text
+
+
+def _known_names(parser: ArgumentParser) -> set[str]:
+    names = set(flatten(parser.get_defaults())) | {"task", "encoder", "data", "optimizer"}
+    return names | {option.lstrip("-") for action in parser._actions for option in action.option_strings}
+
+
+def _layers(argv: Sequence[str]) -> list[tuple[int, str]]:
+    """(end of the prefix, its last layer's origin) for each option of a command line."""
+    starts = [i for i, word in enumerate(argv) if word.startswith("--")]
+    found = []
+    for start, end in zip(starts, [*starts[1:], len(argv)], strict=True):
+        option, _, value = argv[start].partition("=")
+        value = value or (argv[start + 1] if start + 1 < end else "")
+        from_file = option == "--config" or (value.endswith((".json", ".yaml", ".yml")) and Path(value).is_file())
+        found.append((end, value if from_file else f"command line: {option}"))
+    return found
+
+
+def _read(path: str | os.PathLike[str]) -> Any:
+    import yaml
+
+    if not Path(path).is_file():
+        raise UserError(f"There is no configuration file {path}.")
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is neither JSON nor YAML: {' '.join(str(error).split())}") from error

@@ -1,0 +1,162 @@
+"""What is settled before the first step and holds to the last: sizes, steps, precision. Kept as plan.json, so that a
+resumed run does not settle anything anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import statistics
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
+
+from selfsight.batch import Batch
+from selfsight.errors import UserError
+from selfsight.recipe import Recipe
+from selfsight.task import Model
+from selfsight.train import State, advance, order
+
+MINUTES = 10.0
+"""Length of a training that was given none."""
+TIMED_SECONDS, TIMED_STEPS = 8.0, 8
+"""About how long the timing before the start may take, and the most steps of each precision."""
+WORTH = 1.1
+"""How much faster bf16 has to be to be taken: less is within the noise of a few timed steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A recipe made concrete for these images on this machine."""
+
+    steps: int
+    images: int
+    """Images learned from."""
+    batch: int
+    """Images a step over all processes."""
+    size: int
+    channels: int
+    precision: str
+    precision_reason: str
+    seconds_per_step: float | None
+    """As timed before the start; None where nothing was timed."""
+
+
+def engine(precision: str) -> Fabric:
+    """lightning-fabric for this machine; under torchrun, one process of many."""
+    world, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if world == 1:
+        return _alone(precision)
+    fabric = Fabric(accelerator="auto", devices=local, num_nodes=world // local, strategy="ddp", precision=precision)  # type: ignore[arg-type]
+    fabric.launch()
+    return fabric
+
+
+def settle(recipe: Recipe, images: np.ndarray, where: np.ndarray) -> Plan:
+    """Times a few steps where precision or number of steps depend on it, and fixes everything that is open.
+
+    Raises UserError where there are too few images.
+    """
+    count, channels, size = len(where), images.shape[3], images.shape[1]
+    if count < 2:
+        raise UserError(f"There is {count} image to learn from; at least 2 are needed, and some hundred to learn anything.")
+    batch = min(recipe.batch, count)
+    batch -= batch % recipe.accumulate
+    if batch // recipe.accumulate < 2:
+        raise UserError(f"{count} images are too few for --accumulate {recipe.accumulate}: each part of a batch needs at least 2.")
+    precision, reason, seconds = _choose_precision(recipe, images, where, batch)
+    if recipe.steps is not None:
+        steps = recipe.steps
+    elif recipe.epochs is not None:
+        steps = max(1, round(recipe.epochs * (count // batch)))
+    else:
+        if seconds is None:
+            seconds = statistics.median(time_steps(recipe, (precision,), images, where, batch)[precision])
+        steps = max(1, round((recipe.minutes or MINUTES) * 60 / seconds))
+    return Plan(steps=steps, images=count, batch=batch, size=size, channels=channels, precision=precision,
+                precision_reason=reason, seconds_per_step=seconds)
+
+
+def build(recipe: Recipe, size: int, channels: int) -> Model:
+    """The encoder and the task's parts, their random weights a function of the recipe's seed."""
+    from selfsight.seeds import seed_of
+
+    encoder = recipe.backbone.build(channels, size, recipe.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(recipe.seed, "parts"))
+        return Model(encoder, recipe.task.parts(encoder))
+
+
+def start(recipe: Recipe, plan: Plan, fabric: Fabric, model: Model | None = None) -> State:
+    """A training at step 0."""
+    model = model or build(recipe, plan.size, plan.channels)
+    return State(recipe.task, model, recipe.optimizer, fabric, steps=plan.steps, seed=recipe.seed)
+
+
+def bf16_is_native() -> bool:
+    """Whether the processor or GPU computes in bf16 itself."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return bool(torch.backends.mkldnn.is_available() and supported and supported())
+
+
+def _choose_precision(
+    recipe: Recipe, images: np.ndarray, where: np.ndarray, batch: int
+) -> tuple[str, str, float | None]:
+    if recipe.precision != "auto":
+        return recipe.precision, "as asked", None
+    if not bf16_is_native():
+        return "32-true", "this processor has no bf16 of its own", None
+    took = time_steps(recipe, ("32-true", "bf16-mixed"), images, where, batch)
+    gain = min(took["32-true"]) / min(took["bf16-mixed"])  # the least of each: what a neighbour's load disturbs least
+    if gain >= WORTH:
+        return "bf16-mixed", f"timed {gain:.1f} x as fast as fp32", statistics.median(took["bf16-mixed"])
+    return "32-true", f"bf16 timed {gain:.1f} x as fast, not worth it", statistics.median(took["32-true"])
+
+
+def time_steps(
+    recipe: Recipe, precisions: tuple[str, ...], images: np.ndarray, where: np.ndarray, batch: int
+) -> dict[str, list[float]]:
+    """Seconds of some real steps of a throw-away copy of the training, each precision in turn.
+
+    The first step of each is left out: it also allocates and chooses kernels.
+    """
+    states = {
+        precision: State(recipe.task, build(recipe, images.shape[1], images.shape[3]), recipe.optimizer, _alone(precision),
+                         steps=1000, seed=recipe.seed)
+        for precision in precisions
+    }
+    part = batch // recipe.accumulate // int(os.environ.get("WORLD_SIZE", 1))
+    took: dict[str, list[float]] = {precision: [] for precision in precisions}
+    started = time.perf_counter()
+    for step in range(1 + TIMED_STEPS):
+        for precision, state in states.items():
+            rows = where[order(recipe.seed, step, len(where), batch)]
+            before = time.perf_counter()
+            batches = [_batch(state.fabric, images, rows[i * part : (i + 1) * part]) for i in range(recipe.accumulate)]
+            advance(state, batches)
+            took[precision].append(time.perf_counter() - before)
+        if step >= 1 and time.perf_counter() - started > TIMED_SECONDS:
+            break
+    return {precision: seconds[1:] for precision, seconds in took.items()}
+
+
+def _batch(fabric: Fabric, images: np.ndarray, rows: np.ndarray) -> Batch:
+    pixels = torch.from_numpy(images[rows]).permute(0, 3, 1, 2)
+    return Batch(fabric.to_device(pixels), fabric.to_device(torch.from_numpy(rows.astype(np.int64))))
+
+
+def _alone(precision: str) -> Fabric:
+    """One process, whatever torchrun says: what is timed needs no company."""
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces mixed precision at each start
+    return Fabric(accelerator="auto", devices=1, precision=precision, plugins=[LightningEnvironment()])  # type: ignore[arg-type]
+
+
+def untrained(recipe: Recipe, plan: Plan) -> torch.nn.Module:
+    """The encoder as it was before the first step."""
+    return recipe.backbone.build(plan.channels, plan.size, recipe.seed).eval().requires_grad_(False)

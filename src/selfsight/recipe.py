@@ -1,0 +1,93 @@
+"""A recipe is the whole description of one training: frozen, comparable, and the same in Python, JSON and on the
+command line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from selfsight.encoder import Backbone
+from selfsight.encoders import Small, named
+from selfsight.errors import UserError
+from selfsight.optimizer import Optimization
+from selfsight.source import Source
+from selfsight.sources.guess import guess
+from selfsight.task import Task
+from selfsight.tasks import SimCLR
+
+Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What is trained, on what, how long. Every field but `data` has a default that works."""
+
+    data: Source | str
+    """Where the images come from; a path stands for the source it looks like."""
+    task: Task = field(default_factory=SimCLR)
+    """What the network is asked: SimCLR, BYOL, VICReg, Rotation, or a class of yours as my_file.MyTask."""
+    encoder: Backbone | str = field(default_factory=Small)
+    """What you keep: "small", or the name of any timm backbone."""
+    size: int | None = None
+    """Side of the images in pixels; None takes the images' own, at most 64."""
+    minutes: float | None = None
+    """How long to train, set-up not counted. Without minutes, epochs and steps: 10 minutes."""
+    epochs: float | None = None
+    """How many times every image is seen."""
+    steps: int | None = None
+    """How many steps to make."""
+    batch: int = 256
+    """Images a step, over all processes; fewer where there are fewer images."""
+    accumulate: int = 1
+    """Micro-batches a step. Saves memory; a contrastive task finds its candidates within one micro-batch."""
+    optimizer: Optimization = field(default_factory=Optimization)
+    """How the weights move."""
+    seed: int = 0
+    """Every draw is a function of this number and the step."""
+    precision: Precision = "auto"
+    """auto takes bf16 where the processor has it and a few timed steps are faster with it."""
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("minutes", "epochs", "steps") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise UserError(f"Give one of --minutes, --epochs and --steps, not {' and '.join('--' + name for name in given)}.")
+        for name in ("size", "minutes", "epochs", "steps", "batch", "accumulate"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise UserError(f"--{name} must be more than 0, not {value}.")
+        if self.batch % self.accumulate:
+            raise UserError(f"--batch {self.batch} cannot be divided into --accumulate {self.accumulate} equal parts.")
+        if isinstance(self.data, str):
+            path = self.data if self.data.startswith("torchvision:") else os.path.abspath(os.path.expanduser(self.data))
+            object.__setattr__(self, "data", guess(path))
+        if isinstance(self.encoder, str):
+            object.__setattr__(self, "encoder", named(self.encoder))
+
+    @property
+    def source(self) -> Source:
+        assert isinstance(self.data, Source)
+        return self.data
+
+    @property
+    def backbone(self) -> Backbone:
+        assert isinstance(self.encoder, Backbone)
+        return self.encoder
+
+
+def to_json(value: Any) -> Any:
+    """A recipe (or any frozen value of one) as plain JSON: a dataclass becomes its fields, a final names its class."""
+    if isinstance(value, Task | Backbone | Source):
+        return {"class_path": f"{type(value).__module__}.{type(value).__qualname__}", "init_args": _fields(value)}
+    if dataclasses.is_dataclass(value):
+        return _fields(value)
+    if isinstance(value, tuple | list):
+        return [to_json(item) for item in value]
+    return value
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+

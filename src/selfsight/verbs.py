@@ -1,0 +1,215 @@
+"""What can be done with a run or a folder of images besides training: evaluate, show, embed, export, report, pack.
+
+Each is a function with the words of its command.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from selfsight.checkpoint import load_encoder
+from selfsight.config import configure
+from selfsight.drawing import draw, example_of
+from selfsight.embedding import embed_images, write_embeddings
+from selfsight.encoder import Backbone, Encoder
+from selfsight.errors import UserError
+from selfsight.evaluation import Evaluation, baseline_subjects, evaluate_subjects
+from selfsight.export import write_onnx
+from selfsight.probe import Labelled, Probe, Subject
+from selfsight.recipe import to_json
+from selfsight.run import Run, replacing
+from selfsight.seeds import seed_of
+from selfsight.source import Source
+from selfsight.sources import guess
+from selfsight.store import Packing, Store, pack as pack_store
+from selfsight.storing import natural_size, open_store, say_left_out
+from selfsight.task import Task
+
+VALIDATED = 0.3
+"""Share of the labelled images that are asked for where the source has no val split."""
+DRAWN = 6
+
+
+def backbone_of(described: Any) -> Backbone:
+    """The backbone that an exported file names, without its starting weights: those are in the file."""
+    settings = {**described, "init_args": {**described["init_args"], "weights": None}}
+    return configure({"data": {"class_path": "Folder", "init_args": {"path": "."}}, "encoder": settings}).backbone
+
+
+def encoder_of(run: str | os.PathLike[str]) -> Encoder:
+    """The encoder of a run's folder or of an exported .safetensors file, ready to answer."""
+    return load_encoder(str(run), backbone_of)
+
+
+def evaluate(
+    run: str | os.PathLike[str], data: Any = None, *, probes: Sequence[Probe] | None = None, supervised: bool = False,
+    seed: int = 0, console: Console | None = None,
+) -> Evaluation:
+    """Judges a run's encoder on labelled images, beside raw pixels, hand-made features and the same encoder untrained.
+
+    data: a path or Source with labels, the run's own images where not given. Its train and val splits are used; where it has
+    none, a part of the images is kept aside. supervised: also train the same encoder on the labels from scratch. Results
+    are kept in the run. Raises UserError where there are no labels.
+    """
+    from selfsight.probes import KNN, Logistic
+
+    opened, console = Run.open(run), console or Console(stderr=True)
+    recipe, encoder = configure(opened.json("recipe")), encoder_of(run)
+    source = recipe.source if data is None else _source(data)
+    store = open_store(source, encoder.size, console, channels=encoder.channels)
+    train, val, classes, codes = divide(store, seed)
+    subjects = _subjects(recipe.backbone, encoder, store, train, val, classes, codes, recipe.seed)
+    chosen = list(probes) if probes is not None else [KNN(), Logistic()]
+    if supervised:
+        subjects.append(_supervised(recipe.backbone, encoder, store, train, val, classes, codes, seed))
+    with console.status("evaluating") as status:
+        subjects += baseline_subjects(
+            store.images[train], codes[train], store.images[val], codes[val], classes,
+            progress=lambda done, total: status.update(f"hand-made features: {done:,} of {total:,}"),
+        )
+        evaluation = evaluate_subjects(subjects, chosen, seed, progress=lambda text: status.update(str(text)))
+    scores = opened.json("scores")
+    scores["data"] = str(getattr(source, "path", source))
+    scores.setdefault("evaluations", []).append(evaluation.to_json())
+    opened.write("scores", scores)
+    say_left_out(store, console, store.path / "skipped.csv")
+    return evaluation
+
+
+def divide(store: Store, seed: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], np.ndarray]:
+    """(train, val, classes, codes): rows to learn from and to be asked about, by the store's splits or by a draw.
+
+    A draw never parts images of equal content. Raises UserError where labels are missing.
+    """
+    labels = store.labels()
+    known = labels.codes >= 0
+    if len(np.unique(labels.codes[known])) < 2:
+        raise UserError(
+            f"{store.path.name}: evaluating needs images of at least two classes, there are {len(np.unique(labels.codes[known]))}. "
+            "Give --data a folder with one folder per class, or a table with a label column."
+        )
+    train, val = np.flatnonzero(known & (store.splits != "val")), np.flatnonzero(known & (store.splits == "val"))
+    if not len(train):
+        raise UserError("All labelled images belong to the val split: there are none to fit a probe on.")
+    if not len(val):
+        groups, rows = np.unique(np.array(store.hashes)[train], return_inverse=True)
+        kept = np.random.default_rng(seed_of(seed, "divide")).random(len(groups)) < VALIDATED
+        train, val = train[~kept[rows]], train[kept[rows]]
+    if not len(val):
+        raise UserError(f"{len(train)} labelled images are too few to keep some aside for evaluating.")
+    return train, val, labels.classes, labels.codes
+
+
+def _subjects(
+    backbone: Backbone, encoder: Encoder, store: Store, train: np.ndarray, val: np.ndarray, classes: tuple[str, ...],
+    codes: np.ndarray, seed: int,
+) -> list[Subject]:
+    def fresh() -> Encoder:
+        return backbone.build(encoder.channels, encoder.size, seed)
+
+    def trained() -> Encoder:
+        copy = fresh()
+        copy.load_state_dict(encoder.state_dict())
+        return copy
+
+    return [
+        _subject(name, build, store, train, val, classes, codes) for name, build in (("trained", trained), ("untrained", fresh))
+    ]
+
+
+def _subject(
+    name: str, build: Any, store: Store, train: np.ndarray, val: np.ndarray, classes: tuple[str, ...], codes: np.ndarray
+) -> Subject:
+    encoder = build().eval()
+    parts = (Labelled(embed_images(encoder, store.images, rows), codes[rows], store.images[rows]) for rows in (train, val))
+    return Subject(name, *parts, classes, build)
+
+
+def _supervised(
+    backbone: Backbone, encoder: Encoder, store: Store, train: np.ndarray, val: np.ndarray, classes: tuple[str, ...],
+    codes: np.ndarray, seed: int,
+) -> Subject:
+    """The same encoder trained on the labels from scratch: what labels alone would have given."""
+    from selfsight.probes.finetune import trained_on_labels
+
+    def build() -> Encoder:
+        return trained_on_labels(
+            backbone.build(encoder.channels, encoder.size, seed), store.images[train], codes[train], len(classes), seed
+        )
+
+    return _subject("supervised", build, store, train, val, classes, codes)
+
+
+def show(
+    task: Task, data: Any, *, out: str | os.PathLike[str] | None = None, size: int | None = None, seed: int = 0,
+    console: Console | None = None,
+) -> Path:
+    """Draws what the network is asked by `task` on some images of `data`, as a PNG. -> its path."""
+    store = open_store(_source(data), size, console or Console(stderr=True))
+    rows = np.sort(np.random.default_rng(seed_of(seed, "drawn")).permutation(len(store))[:DRAWN])
+    path = Path(out) if out is not None else Path(f"{type(task).__name__.lower()}.png")
+    with replacing(path) as temporary:
+        draw(task, example_of(task, store.images, rows, seed), store.images[rows]).save(temporary, format="PNG")
+    return path
+
+
+def embed(
+    run: str | os.PathLike[str], data: Any, *, out: str | os.PathLike[str], console: Console | None = None
+) -> Path:
+    """Writes the embeddings and names of the images in `data` to .npz or .parquet. -> its path."""
+    console, encoder = console or Console(stderr=True), encoder_of(run)
+    store = open_store(_source(data), encoder.size, console, channels=encoder.channels)
+    embeddings = embed_images(encoder, store.images)
+    labels = store.labels()
+    named = [labels.classes[code] if code >= 0 else "" for code in labels.codes] if len(labels.classes) else None
+    write_embeddings(Path(out), embeddings, store.names, named)
+    say_left_out(store, console, store.path / "skipped.csv")
+    console.print(f"{embeddings.shape[0]:,} images x {embeddings.shape[1]} features in {out}", highlight=False)
+    return Path(out)
+
+
+def export(run: str | os.PathLike[str], to: str | os.PathLike[str], *, console: Console | None = None) -> Path:
+    """Writes the run's encoder as .safetensors (weights, with how to build it) or .onnx (a graph). -> its path."""
+    encoder, path = encoder_of(run), Path(to)
+    if path.suffix == ".safetensors":
+        from selfsight.checkpoint import save_encoder
+
+        save_encoder(path, encoder, to_json(configure(Run.open(run).json("recipe")).backbone), {})
+    elif path.suffix == ".onnx":
+        write_onnx(path, encoder)
+    else:
+        raise UserError(f"The encoder is exported as .safetensors or .onnx, not as {path.name!r}: give --to a name with one of these endings.")
+    (console or Console(stderr=True)).print(f"encoder of {encoder.dim} features in {path}", highlight=False)
+    return path
+
+
+def report(run: str | os.PathLike[str], *, out: str | os.PathLike[str] | None = None) -> Path:
+    """Writes the run's report, one HTML file. -> its path."""
+    from selfsight.report import write_report
+
+    return write_report(Run.open(run), Path(out) if out is not None else None)
+
+
+def pack(
+    data: Any, *, out: str | os.PathLike[str] | None = None, size: int | None = None, fit: str = "crop",
+    console: Console | None = None,
+) -> Store:
+    """Decodes the images in `data` once, into a store that every command takes in place of the images."""
+    console, source = console or Console(stderr=True), _source(data)
+    packing = Packing(size=size or natural_size(source), fit=fit)  # type: ignore[arg-type]
+    with console.status("decoding images") as status:
+        store = pack_store(source, packing, out=out, progress=lambda done, total: status.update(f"decoding images: {done:,} of {total:,}"))
+    side, channels = store.images.shape[1], store.images.shape[3]
+    console.print(f"{len(store):,} images of {side} x {side}, {'gray' if channels == 1 else 'colour'}, in {store.path}", highlight=False, soft_wrap=True)
+    say_left_out(store, console, store.path / "skipped.csv")
+    return store
+
+
+def _source(data: Any) -> Source:
+    return data if isinstance(data, Source) else guess(os.path.abspath(os.path.expanduser(str(data))) if not str(data).startswith("torchvision:") else str(data))

@@ -1,0 +1,244 @@
+"""pretrain and resume: the body of `for step in train(...)`, where recording, probing, saving and stopping are ordinary
+lines.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from rich.console import Console
+
+from selfsight import checkpoint
+from selfsight.config import configure
+from selfsight.encoder import Encoder
+from selfsight.environment import environment
+from selfsight.errors import UserError
+from selfsight.exhibits import draw_puzzles, show_embedding
+from selfsight.interrupt import Interrupt
+from selfsight.plan import Plan, build, engine, settle, start, untrained
+from selfsight.progress import Line
+from selfsight.quality import MEANINGS, RunningProbe, label_free
+from selfsight.recipe import Recipe, to_json
+from selfsight.run import Run
+from selfsight.store import Store
+from selfsight.storing import learned_from, say_left_out, store_of
+from selfsight.train import Diverged, State, train
+
+SAVE_SECONDS = 60.0
+"""Longest time between two checkpoints."""
+PROBES = 20
+"""How often the running probe speaks in one training."""
+
+
+class Stopped(Exception):
+    """The training was interrupted and everything is saved; carries the run."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(str(run.path))
+        self.run = run
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a training needs around it."""
+
+    run: Run
+    recipe: Recipe
+    store: Store
+    where: np.ndarray
+    console: Console
+    save_seconds: float
+
+
+def pretrain(
+    data: Any = None, *, recipe: Recipe | None = None, out: str | os.PathLike[str] | None = None,
+    console: Console | None = None, save_seconds: float = SAVE_SECONDS, **settings: Any,
+) -> Run:
+    """Learns an encoder from the images in `data` and returns the run, a folder with everything about it.
+
+    data: a path or a Source; settings: fields of Recipe (task=SimCLR(temperature=0.1), encoder="resnet18", minutes=5);
+    or a whole `recipe`. out: the run's folder, runs/<time>_<task> where not given. console: where to tell how it goes.
+    Raises UserError for input that cannot be used and Stopped after Ctrl+C, with everything saved.
+    """
+    if recipe is None:
+        if data is None:
+            raise UserError("Which images? Give data=, a folder for example, or a whole recipe=.")
+        recipe = Recipe(data=str(data) if isinstance(data, os.PathLike) else data, **settings)
+    console = _console(console)
+    where_to = Path(out) if out is not None else Run.default_path(type(recipe.task).__name__)
+    if (where_to / "recipe.json").exists():
+        Run.create(where_to)  # says that there is a run, before any work is done
+    store = store_of(recipe, console)
+    run = Run.create(where_to) if _is_first() else Run(where_to)
+    if _is_first():
+        run.write("recipe", to_json(recipe))
+        run.write("environment", environment("cuda" if torch.cuda.is_available() else "cpu"))
+    return _go(Bench(run, recipe, store, learned_from(store), console, save_seconds))
+
+
+def resume(run: str | os.PathLike[str] | Run, *, console: Console | None = None, save_seconds: float = SAVE_SECONDS) -> Run:
+    """Goes on with a run from its last checkpoint, exactly as if it had not stopped.
+
+    Raises UserError where `run` is no run, is finished, or its images have changed; Stopped after Ctrl+C.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    console = _console(console)
+    recipe, plan = configure(run.json("recipe")), run.json("plan")
+    if plan and run.checkpoints() and run.checkpoints()[-1][0] >= plan["steps"] and (run.path / "report.html").exists():
+        raise UserError(f"{run.path} is finished: all {plan['steps']:,} steps are made. Train longer by a new run with --encoder.weights {run.path}.")
+    store = store_of(recipe, console)
+    if plan and plan["store"] != store.key:
+        raise UserError(f"The images of {run.path} are not the ones it was started with, so it cannot go on exactly. Start a new run.")
+    return _go(Bench(run, recipe, store, learned_from(store), console, save_seconds))
+
+
+def _go(bench: Bench) -> Run:
+    run, recipe = bench.run, bench.recipe
+    first = _is_first()
+    if first:
+        run.sweep()
+    plan = _plan(bench)
+    fabric = engine(plan.precision)
+    plan = fabric.broadcast(plan) if fabric.world_size > 1 else plan
+    model = build(recipe, plan.size, plan.channels)
+    state = start(recipe, plan, fabric, model)
+    checkpoint.restore(run, state)
+    if first:
+        run.rewind(state.step)
+        _write_plan(bench, plan, model.encoder)
+        _introduce(bench, plan, model.encoder, state)
+    try:
+        stopped = _loop(bench, plan, state)
+    except Diverged as error:
+        checkpoint.save(run, state)
+        raise UserError(
+            f"Training stopped: {error}. The weights before it are kept in {run.path}. "
+            f"Try a lower rate (--optimizer.rate {recipe.optimizer.rate / 5:g}) or clipping (--optimizer.clip 1)."
+        ) from error
+    if first:
+        _finish(bench, plan, state)
+        if stopped:
+            raise Stopped(run)
+    return run
+
+
+def _plan(bench: Bench) -> Plan:
+    """The run's plan, as it was settled before or as it is settled now."""
+    known = bench.run.json("plan")
+    if known:
+        return Plan(**{field.name: known[field.name] for field in dataclasses.fields(Plan)})
+    return settle(bench.recipe, bench.store.images, bench.where)
+
+
+def _write_plan(bench: Bench, plan: Plan, encoder: Encoder) -> None:
+    constant = bench.recipe.task.constant(plan.batch // bench.recipe.accumulate)
+    bench.run.write("plan", {
+        **dataclasses.asdict(plan),
+        "task": type(bench.recipe.task).__name__, "question": bench.recipe.task.question(),
+        "constant": constant.loss, "constant_note": constant.meaning, "constant_is_optimal": constant.optimal,
+        "encoder": type(bench.recipe.backbone).__name__, "dim": encoder.dim,
+        "parameters": sum(p.numel() for p in encoder.parameters()),
+        "adapted": encoder.note, "loaded": str(encoder.loaded) if encoder.loaded else None,
+        "store": bench.store.key, "skipped": len(bench.store.skipped), "duplicates": len(bench.store.duplicates),
+    })
+
+
+def _introduce(bench: Bench, plan: Plan, encoder: Encoder, state: State) -> None:
+    """Says what will be done, once, before the line that tells how it goes."""
+    say = bench.console.print
+    for name in ("skipped.csv", "duplicates.csv"):
+        if (bench.store.path / name).exists():
+            shutil.copyfile(bench.store.path / name, bench.run.path / name)
+    weights = sum(p.numel() for p in encoder.parameters())
+    say(f"[bold]{bench.run.path}[/bold]: {type(bench.recipe.task).__name__} on {plan.images:,} images of {plan.size} x {plan.size}, "
+        f"{'colour' if plan.channels == 3 else 'gray'}", highlight=False)
+    say(f"encoder of {weights:,} parameters, {encoder.dim} features"
+        + (f" ({encoder.note})" if encoder.note else "") + f"; {plan.precision}: {plan.precision_reason}", highlight=False)
+    if encoder.loaded:
+        say(str(encoder.loaded), highlight=False)
+    if state.step:
+        say(f"going on after step {state.step:,}", highlight=False)
+    else:
+        draw_puzzles(bench.run, bench.recipe.task, bench.store, bench.where, bench.recipe.seed)
+
+
+def _loop(bench: Bench, plan: Plan, state: State) -> bool:
+    """Trains to the end, or to the first Ctrl+C -> whether it was stopped before the end."""
+    run, recipe, first = bench.run, bench.recipe, state.fabric.global_rank == 0
+    constant = recipe.task.constant(plan.batch // recipe.accumulate)
+    probe = RunningProbe(bench.store, bench.where, untrained(recipe, plan), recipe.seed) if first else None
+    every = max(1, plan.steps // PROBES)
+    saved = time.monotonic()
+    with Interrupt() as interrupt, Line(bench.console, plan.steps, constant, state.step) as line:
+        for step in train(state, bench.store.images, bench.where, batch=plan.batch, accumulate=recipe.accumulate):
+            if probe:
+                run.append("series", {"step": step.number, "loss": step.loss, **step.measures})
+                run.append("pace", {"step": step.number, "seconds": round(step.seconds, 5), "waiting": round(step.waiting, 5), "images": step.images})
+                if step.number % every == 0 or step.number == plan.steps:
+                    records = probe.ask(state.model.encoder)
+                    for record in records:
+                        run.append("probes", {"step": step.number, **record})
+                    line.note(probe.say(records))
+                line.update(step)
+                if time.monotonic() - saved > bench.save_seconds:
+                    checkpoint.save(run, state)
+                    saved = time.monotonic()
+            if _any(state.fabric, interrupt.asked):
+                bench.console.print("Stopping: saving, and looking at what there is. Ctrl+C again leaves at once.")
+                break
+        if first:
+            checkpoint.save(run, state)
+            _save_encoder(bench, state)
+    return state.step < plan.steps
+
+
+def _any(fabric: Fabric, asked: bool) -> bool:
+    """Whether any process was asked to stop, so that all stop after the same step."""
+    if fabric.world_size == 1:
+        return asked
+    return bool(fabric.all_reduce(torch.tensor(float(asked)), reduce_op="sum") > 0)
+
+
+def _save_encoder(bench: Bench, state: State) -> None:
+    about = {"task": type(bench.recipe.task).__name__, "step": state.step, "steps": state.steps}
+    checkpoint.save_encoder(bench.run.path / "encoder.safetensors", state.model.encoder, to_json(bench.recipe.backbone), about)
+
+
+def _finish(bench: Bench, plan: Plan, state: State) -> None:
+    """What is worth knowing once training has ended, early or not: label-free quality, exhibits, the report."""
+    from selfsight.report import write_report
+
+    run, seed = bench.run, bench.recipe.seed
+    after, before = state.model.encoder.cpu(), untrained(bench.recipe, plan)
+    images = bench.store.images[bench.where[np.sort(np.random.default_rng(seed).permutation(len(bench.where))[:2000])]]
+    now, then = label_free(after, images, seed), label_free(before, images, seed)
+    scores = run.json("scores")
+    scores["label_free"] = [
+        {"name": name, "trained": now[name], "untrained": then[name], "meaning": MEANINGS[name]} for name in MEANINGS
+    ]
+    run.write("scores", scores)
+    show_embedding(run, bench.store, bench.where, after, before, seed)
+    write_report(run)
+    say_left_out(bench.store, bench.console, run.path / "skipped.csv")
+    last = run.lines("probes")
+    told = f"; {last[-1]['name']} {last[-1]['value']:.3g} (untrained {last[-1]['untrained']:.3g})" if last else ""
+    bench.console.print(f"{state.step:,} of {state.steps:,} steps made{told}", highlight=False)
+    bench.console.print(f"encoder: {run.path / 'encoder.safetensors'}\nreport:  {run.path / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+def _console(console: Console | None) -> Console:
+    return console or Console(stderr=True, quiet=not _is_first())
+
+
+def _is_first() -> bool:
+    """Whether this process writes: the only one, or torchrun's first."""
+    return int(os.environ.get("RANK", 0)) == 0
