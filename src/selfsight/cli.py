@@ -57,7 +57,7 @@ def run(words: Words) -> int:
 
 def overview() -> str:
     """What `selfsight --help` prints."""
-    lines = "\n".join(f"  {name:<15}{summary}" for name, (summary, _) in COMMANDS.items())
+    lines = "\n".join(f"  {name:<16}{summary}" for name, (summary, _) in COMMANDS.items())
     return (
         "usage: selfsight COMMAND ...\n\nSelf-supervised vision you can trust, on the machine you have.\n\n"
         f"{lines}\n\n`selfsight COMMAND --help` tells its settings; --debug shows the traceback of an error."

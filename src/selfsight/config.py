@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -19,8 +20,11 @@ from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from selfsight.errors import UserError, nearest
 from selfsight.recipe import Recipe, to_json
+from selfsight.task import Task
 
 DEFAULT = "default"
+DEFAULT_TASK = "SimCLR"
+TASK_HELP = "What the network is asked: SimCLR, BYOL, VICReg, Rotation, or a class of yours as my_file.MyTask. (default: SimCLR)"
 
 
 def recipe_parser() -> ArgumentParser:
@@ -28,14 +32,15 @@ def recipe_parser() -> ArgumentParser:
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, add_help=True)
     parser.add_argument("--config", action="config", help="A JSON or YAML file with any of these settings; may be given several times.")
-    parser.add_class_arguments(Recipe, sub_configs=True)
+    parser.add_class_arguments(Recipe, sub_configs=True, skip={"task"})
+    parser.add_argument("--task", type=Task, sub_configs=True, help=TASK_HELP)
     return parser
 
 
 def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
     """The settings in `argv`. Raises UserError, with the nearest known name where one is misspelt."""
     try:
-        return parser.parse_args(list(argv))
+        return parser.parse_args(_one_task(argv))
     except (argparse.ArgumentError, argparse.ArgumentTypeError, TypeError, ValueError, KeyError) as error:
         raise UserError(explain_error(parser, str(error))) from error
 
@@ -56,10 +61,14 @@ def configure(*layers: Any) -> Recipe:
     A layer is the path of a JSON or YAML file, a mapping, a Recipe, or any object with a __dict__; mappings and objects may
     hold one another. Raises UserError for a missing file, an unknown key (naming its nearest) or a wrong type.
     """
+    if not layers:
+        raise UserError("Nothing to configure from: give at least one file, dictionary or object.")
     merged: dict[str, Any] = {}
     for layer in layers:
         merged = merge(merged, _read(layer) if isinstance(layer, str | os.PathLike) else to_plain(layer))
     parser = recipe_parser()
+    if isinstance(merged, Mapping) and isinstance(merged.get("task", {}), Mapping):
+        merged = {**merged, "task": {"class_path": DEFAULT_TASK, **merged.get("task", {})}}
     try:
         settings = parser.parse_object(merged)
     except (argparse.ArgumentError, TypeError, ValueError, KeyError) as error:
@@ -116,13 +125,15 @@ def explain_error(parser: ArgumentParser, message: str) -> str:
     """jsonargparse's message as one sentence, with the known name nearest to a misspelt one."""
     lines = [line.strip(" -") for line in message.replace("\n\n", "\n").splitlines() if line.strip(" -")]
     text = "; ".join(dict.fromkeys(lines))
-    unknown = re.search(r"(?:[Oo]ption|Key|key) '([\w.]+)' is not (?:accepted|expected)", text) or re.search(
-        r"[Uu]nrecognized arguments?: (?:--)?([\w.\-]+)", text
-    )
+    unknown = re.search(r"(?:[Oo]ption|Key|key) '([\w.]+)' is not (?:accepted|expected)|does not accept option '([\w.]+)'"
+                        r"|[Uu]nrecognized arguments?: (?:--)?([\w.\-]+)", text)
     if unknown:
-        key = unknown[1].rstrip(".").replace("init_args.", "")
+        key = next(name for name in unknown.groups() if name).rstrip(".").replace("init_args.", "")
         known = _known_names(parser)
         best = nearest(key, known) or nearest(key.rpartition(".")[2], {name.rpartition(".")[2] for name in known})
+        group = re.search(r"Group '([\w.]+)' does not accept", text)
+        if group:
+            best = nearest(f"{group[1]}.{key}", {name for name in known if name.startswith(f"{group[1]}.")}) or best
         return f"There is no setting {key!r}{best}. `selfsight pretrain --help` lists them all."
     missing = re.search(r'"(\w+)" is required|Key "(\w+)" is required|required: (\w+)', text)
     if missing and "data" in missing.groups():
@@ -140,8 +151,26 @@ def explain_error(parser: ArgumentParser, message: str) -> str:
 
 
 def _known_names(parser: ArgumentParser) -> set[str]:
-    names = set(flatten(parser.get_defaults())) | {"task", "encoder", "data", "optimizer"}
+    usual = parser.parse_args(["--data", "?", "--task", DEFAULT_TASK])
+    names = set(flatten(usual)) | {"optimizer"}
     return names | {option.lstrip("-") for action in parser._actions for option in action.option_strings}
+
+
+def _one_task(argv: Sequence[str]) -> list[str]:
+    """`argv` naming a task exactly once: the default where none is named, the last where several are.
+
+    jsonargparse hands the settings of a class that is replaced down to its successor, wherever the names agree: another
+    task would silently run with the views of the default one.
+    """
+    words, named = list(argv), [i for i, word in enumerate(argv) if word == "--task" or word.startswith("--task=")]
+    files = [i for i, word in enumerate(words[1:], 1) if words[i - 1] == "--config" and Path(word).is_file()]
+    in_files = [i for i in files if isinstance(_read(words[i]), Mapping) and "class_path" in (_read(words[i]).get("task") or {})]
+    if not named and not in_files:
+        return ["--task", DEFAULT_TASK, *words]
+    for i in in_files:
+        if any(place > i for place in named):
+            words[i] = json.dumps({key: value for key, value in _read(words[i]).items() if key != "task"})
+    return words
 
 
 def _layers(argv: Sequence[str]) -> list[tuple[int, str]]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from selfsight.encoder import Backbone
@@ -27,9 +27,9 @@ class Recipe:
 
     data: Source | str
     """Where the images come from; a path stands for the source it looks like."""
-    task: Task = field(default_factory=SimCLR)
+    task: Task = SimCLR()
     """What the network is asked: SimCLR, BYOL, VICReg, Rotation, or a class of yours as my_file.MyTask."""
-    encoder: Backbone | str = field(default_factory=Small)
+    encoder: Backbone | str = Small()
     """What you keep: "small", or the name of any timm backbone."""
     size: int | None = None
     """Side of the images in pixels; None takes the images' own, at most 64."""
@@ -43,7 +43,7 @@ class Recipe:
     """Images a step, over all processes; fewer where there are fewer images."""
     accumulate: int = 1
     """Micro-batches a step. Saves memory; a contrastive task finds its candidates within one micro-batch."""
-    optimizer: Optimization = field(default_factory=Optimization)
+    optimizer: Optimization = Optimization()
     """How the weights move."""
     seed: int = 0
     """Every draw is a function of this number and the step."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +29,7 @@ class BYOL(Task):
     """Good with long trainings, and where other images make poor negatives (many near-duplicates). Poor in the first
     minutes; and its loss says little, since a constant answer has the lowest: watch the probe."""
 
-    views: Views = field(default_factory=lambda: Views(crop=(0.4, 1.0)))
+    views: Views = Views(crop=(0.4, 1.0))
     """What may change between the two views."""
     momentum: float = 0.98
     """How much of itself the twin keeps in the first step; rises to 1 along a cosine. [0, 1]."""

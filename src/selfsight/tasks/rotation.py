@@ -10,7 +10,7 @@ Shapes: N images, V = 1.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +30,7 @@ class Rotation(Task):
     """Good where things have an upright position (clothes, animals, scenes). Poor on textures, discs, microscope and
     aerial images, which look alike from all sides; the loss then stays at ln 4."""
 
-    views: Views = field(default_factory=lambda: Views(crop=(0.5, 1.0)).gentle())
+    views: Views = Views(crop=(0.5, 1.0)).gentle()
     """What is changed before the turn."""
 
     def parts(self, encoder: Encoder) -> dict[str, nn.Module]:

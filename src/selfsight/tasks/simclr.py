@@ -9,7 +9,7 @@ Shapes: N images, V = 2 views, P projection.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import nn
 
@@ -26,7 +26,7 @@ class SimCLR(Task):
     """Good with batches of 256 and more and views that keep what matters. Poor with small batches (few candidates), and
     where the views remove what tells the classes apart."""
 
-    views: Views = field(default_factory=Views)
+    views: Views = Views()
     """What may change between the two views."""
     temperature: float = 0.2
     """Divides the cosine similarities; lower looks harder at the nearest candidates. (0, 1]."""

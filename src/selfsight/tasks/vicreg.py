@@ -9,7 +9,7 @@ Shapes: N images, V = 2 views, P projection.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import nn
@@ -28,7 +28,7 @@ class VICReg(Task):
     """Good with small batches, and where there are no natural negatives. Poor when the projector is narrow: the
     covariance term needs dimensions to spread over."""
 
-    views: Views = field(default_factory=lambda: Views(crop=(0.4, 1.0)))
+    views: Views = Views(crop=(0.4, 1.0))
     """What may change between the two views."""
     invariance: float = 25.0
     """Weight of the squared distance of the views (lambda in the paper)."""

@@ -1,0 +1,54 @@
+"""Which source a path is, so that the command line can take any of them as `--data`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from selfsight.errors import UserError
+from selfsight.source import Source
+from selfsight.sources import arrays, file, idx, manifest
+from selfsight.sources.arrays import Arrays
+from selfsight.sources.folder import Folder
+from selfsight.sources.huggingface import HuggingFace
+from selfsight.sources.idx import Idx
+from selfsight.sources.manifest import Manifest
+from selfsight.sources.packed import Packed
+from selfsight.sources.torchvision_set import TorchvisionSet
+
+ACCEPTED = (
+    "a folder of images, a store, a folder of IDX files or of a saved Hugging Face data set, "
+    f"a table ({', '.join(manifest.ENDINGS)}), an array file ({', '.join(arrays.ENDINGS)}), or torchvision:NAME"
+)
+SAVED_SETS = ("dataset_dict.json", "dataset_info.json", "state.json")
+
+
+def guess(path: str) -> Source:
+    """The source that `path` is; "torchvision:NAME" or "torchvision:NAME:ROOT" is a data set of torchvision's.
+
+    Raises UserError where there is nothing at `path` or nothing that is known.
+    """
+    if path.startswith("torchvision:"):
+        name, _, root = path.removeprefix("torchvision:").partition(":")
+        return TorchvisionSet(name, root) if root else TorchvisionSet(name)
+    place = Path(path).expanduser()
+    if place.is_dir():
+        names = {entry.name for entry in place.iterdir()}
+        if "store.json" in names:
+            return Packed(path)
+        if any(idx.IMAGES.match(name) for name in names):
+            return Idx(path)
+        return HuggingFace(path) if names & set(SAVED_SETS) else Folder(path)
+    ending = place.suffix.lower()
+    if not place.exists():
+        if place.parent.is_dir() and any(idx.IMAGES.match(entry.name) for entry in place.parent.glob(f"{place.name}*")):
+            return Idx(path)
+        raise UserError(f"{path} does not exist. Give {ACCEPTED}.")
+    if ending in manifest.ENDINGS:
+        return Manifest(path)
+    if ending in arrays.ENDINGS:
+        return Arrays(path)
+    if ending in file.EXTENSIONS:
+        raise UserError(f"{path} is a single image. Give the folder it is in.")
+    if ending in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"):
+        raise UserError(f"{path} is an archive. Unpack it and give the folder.")
+    raise UserError(f"{path} is of a kind that is not known here. Give {ACCEPTED}.")
