@@ -18,6 +18,7 @@ from lightning_fabric import Fabric
 from rich.console import Console
 
 from selfsight import checkpoint
+from selfsight.allocator import keep_memory
 from selfsight.config import configure
 from selfsight.encoder import Encoder
 from selfsight.environment import environment
@@ -75,7 +76,7 @@ def pretrain(
         recipe = Recipe(data=str(data) if isinstance(data, os.PathLike) else data, **settings)
     console = _console(console)
     where_to = Path(out) if out is not None else Run.default_path(type(recipe.task).__name__)
-    if (where_to / "recipe.json").exists():
+    if _is_first() and (where_to / "recipe.json").exists():
         Run.create(where_to)  # says that there is a run, before any work is done
     store = store_of(recipe, console)
     run = Run.create(where_to) if _is_first() else Run(where_to)
@@ -104,11 +105,14 @@ def resume(run: str | os.PathLike[str] | Run, *, console: Console | None = None,
 def _go(bench: Bench) -> Run:
     run, recipe = bench.run, bench.recipe
     first = _is_first()
+    keep_memory()
     if first:
         run.sweep()
     plan = _plan(bench)
     fabric = engine(plan.precision)
-    plan = fabric.broadcast(plan) if fabric.world_size > 1 else plan
+    if fabric.world_size > 1:  # the first process's word holds: the others may have timed, or named the run, otherwise
+        plan, run = fabric.broadcast((plan, run))
+        bench = dataclasses.replace(bench, run=run)
     model = build(recipe, plan.size, plan.channels)
     state = start(recipe, plan, fabric, model)
     checkpoint.restore(run, state)

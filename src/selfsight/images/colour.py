@@ -56,11 +56,10 @@ def shift_hue(images: Tensor, shift: Tensor) -> Tensor:
         torch.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
     )
     hue = hue + 6 * shift[:, None, None]
-    planes = []
-    for corner in (5, 3, 1):  # red, green, blue: distance along the hexagon from where the channel is full
-        k = (hue + corner) % 6
-        planes.append(value - chroma * torch.minimum(k, 4 - k).clamp(0, 1))
-    return torch.stack(planes, 1)
+    hue = hue - 6 * torch.floor(hue / 6)
+    # How full each channel is along the hexagon: 1 around its own corner, 0 on the far side.
+    full = ((hue - 3).abs() - 1, 2 - (hue - 2).abs(), 2 - (hue - 4).abs())
+    return torch.stack([low + chroma * share.clamp_(0, 1) for share in full], 1)
 
 
 def solarise(images: Tensor, threshold: float = 0.5) -> Tensor:

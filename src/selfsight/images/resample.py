@@ -44,17 +44,17 @@ def blur_matrix(sigma: Tensor, size: int, radius: int) -> Tensor:
 
     sigma (N,) in pixels, > 0; radius < size -> (N, size, size) float32; each row sums to 1.
     """
-    sigma = sigma.float()[:, None, None]
-    place = torch.arange(size, device=sigma.device)
-    to, at = place[:, None], place[None, :]
+    offset = torch.arange(-radius, radius + 1, device=sigma.device)
+    kernel = torch.exp(-0.5 * (offset / sigma.float()[:, None]) ** 2)
+    kernel = kernel / kernel.sum(1, keepdim=True)
+    return (kernel @ _reflected_shifts(size, offset)).unflatten(1, (size, size))
 
-    def gauss(distance: Tensor) -> Tensor:
-        return torch.exp(-0.5 * (distance / sigma) ** 2) * (distance.abs() <= radius)
 
-    weight = gauss(to - at)
-    weight = weight + gauss(to + at) * (at > 0)  # reflected at the first pixel, which is not repeated
-    weight = weight + gauss(2 * (size - 1) - to - at) * (at < size - 1)  # and at the last
-    return weight / weight.sum(-1, keepdim=True)
+def _reflected_shifts(size: int, offset: Tensor) -> Tensor:
+    """(len(offset), size * size): for each offset the 0/1 matrix that reads that many pixels further on, reflected."""
+    at = (torch.arange(size, device=offset.device) + offset[:, None]).abs()  # the first pixel is not repeated
+    at = torch.minimum(at, 2 * (size - 1) - at)  # nor the last
+    return torch.nn.functional.one_hot(at, size).float().flatten(1)
 
 
 def rotate(images: Tensor, degrees: Tensor) -> Tensor:
