@@ -1,0 +1,1 @@
+"""Pure tensor functions: what the tasks minimise and what the probes measure."""
