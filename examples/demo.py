@@ -26,39 +26,48 @@ SHORT, PIECE = 448, 64
 """Short side a photograph is brought to, and the side of its pieces, in pixels."""
 FLAT = 12
 """Pieces of less contrast (standard deviation of the gray values) show nothing: sky, walls."""
-MINUTES = 2.5
+MINUTES = 1.5
 
 
 def photographs() -> Iterator[tuple[str, Image.Image]]:
     """(name, picture) of the photographs that came with the installation."""
-    for package, folder, kept in (("interior_photos", "images", "*.jpg"), ("mvtbdata", "images", "*.png"), ("skimage", "data", "*.*")):
+    for package, folder, kept in (
+        ("interior_photos", "images", "*.jpg"),
+        ("mvtbdata", "images", "*.png"),
+        ("skimage", "data", "*.*"),
+    ):
         for path in sorted(Path(str(files(package))).joinpath(folder).glob(kept)):
             if path.stem in CHOSEN.get(package, {path.stem}):
                 yield f"{package[:4]}-{path.stem}", Image.open(path).convert("RGB")
 
 
 CHOSEN = {
-    "mvtbdata": set(
-        "building2-1 castle castle2 church eiffel-1 eiffel-2 flowers1 flowers2 flowers3 flowers4 flowers5 flowers6 flowers7 flowers8 "
-        "flowers9 lab-scene notre-dame parks penguins road rocks2-l roof street walls-l tomato_54 58060".split()
-    ),
+    "mvtbdata": {
+        *("building2-1", "castle", "castle2", "church", "eiffel-1", "eiffel-2", "lab-scene", "notre-dame", "parks"),
+        *("penguins", "road", "rocks2-l", "roof", "street", "walls-l", "tomato_54", "58060"),
+        *(f"flowers{number}" for number in range(1, 10)),
+    },
     "skimage": {"astronaut", "chelsea", "coffee", "rocket", "motorcycle_left", "hubble_deep_field"},
 }
 
 
 def cut(folder: Path) -> None:
-    """Writes the pieces as class folders: train/<photograph>/ from the left 55 %, val/<photograph>/ from the right 35 %."""
+    """Writes the pieces as class folders: train/<photo>/ from the left 55 %, val/<photo>/ from the right 35 %."""
     for name, picture in photographs():
         scale = SHORT / min(picture.size)
-        picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
+        picture = picture.resize(
+            (round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS
+        )
         for split, left, right in (("train", 0.0, 0.55), ("val", 0.65, 1.0)):
-            pieces = list(grid(picture.crop((int(left * picture.width), 0, int(right * picture.width), picture.height))))
+            pieces = list(
+                grid(picture.crop((int(left * picture.width), 0, int(right * picture.width), picture.height)))
+            )
             (folder / split / name).mkdir(parents=True)
             for number, piece in enumerate(pieces):
                 piece.save(folder / split / name / f"{number:03}.png")
 
 
-def grid(picture: Image.Image, step: int = PIECE // 2) -> Iterator[Image.Image]:
+def grid(picture: Image.Image, step: int = 48) -> Iterator[Image.Image]:
     """Overlapping pieces with some contrast."""
     for top in range(0, picture.height - PIECE + 1, step):
         for left in range(0, picture.width - PIECE + 1, step):
@@ -74,11 +83,13 @@ def main() -> None:
         console.print("cutting the photographs into pieces")
         cut(OUT / "pieces.part")
         (OUT / "pieces.part").rename(pieces)
-    # The colour of a piece says where it is from, so the views leave it nearly as it is: the standard jitter would teach
-    # the network to overlook the very thing that is asked.
+    # The colour of a piece says where it is from, so the views leave it nearly as it is: the standard jitter would
+    # teach the network to overlook the very thing that is asked.
     views = selfsight.Views(crop=(0.3, 1.0), brightness=0.2, contrast=0.2, saturation=0.1, hue=0.02, gray=0.0, blur=0.2)
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else MINUTES
-    selfsight.pretrain(str(pieces), task=selfsight.SimCLR(views=views), minutes=minutes, out=OUT / run.name, console=console)
+    selfsight.pretrain(
+        str(pieces), task=selfsight.SimCLR(views=views), minutes=minutes, out=OUT / run.name, console=console
+    )
     evaluation = selfsight.evaluate(OUT / run.name, console=console)
     print_evaluation(evaluation)
     report = selfsight.report(OUT / run.name)

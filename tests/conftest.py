@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # two processes of threads that spin starve each other
-
 import numpy as np
 import pytest
 import torch
@@ -28,7 +26,14 @@ def photographs() -> np.ndarray:
     """(240, 32, 32, 3) uint8: windows of six photographs, forty of each, in turn."""
     from skimage import data
 
-    pictures = [data.astronaut(), data.chelsea(), data.coffee(), data.rocket(), data.retina(), data.immunohistochemistry()]
+    pictures = [
+        data.astronaut(),
+        data.chelsea(),
+        data.coffee(),
+        data.rocket(),
+        data.retina(),
+        data.immunohistochemistry(),
+    ]
     rng = np.random.default_rng(0)
     patches = []
     for number in range(240):

@@ -25,8 +25,22 @@ def read(*words):
 
 
 def test_words_become_a_typed_recipe(data):
-    recipe = read("--data", data, "--task", "SimCLR", "--task.temperature", "0.5", "--task.views.crop", "[0.3, 0.9]",
-                  "--encoder", "resnet18", "--minutes", "2.5", "--optimizer.rate", "1e-4")
+    recipe = read(
+        "--data",
+        data,
+        "--task",
+        "SimCLR",
+        "--task.temperature",
+        "0.5",
+        "--task.views.crop",
+        "[0.3, 0.9]",
+        "--encoder",
+        "resnet18",
+        "--minutes",
+        "2.5",
+        "--optimizer.rate",
+        "1e-4",
+    )
     assert recipe.task == SimCLR(temperature=0.5, views=Views(crop=(0.3, 0.9)))
     assert recipe.encoder == Timm(name="resnet18")
     assert recipe.data == Folder(data)
@@ -39,7 +53,18 @@ def test_files_of_all_kinds_merge_and_later_ones_win(data, tmp_path):
     more.write_text("batch: 32\noptimizer:\n  rate: 0.25\n")
     branch.write_text("class_path: SimCLR\ninit_args:\n  temperature: 0.7\n  hidden: 64\n")
     leaf.write_text(json.dumps({"flip": 0.0}))
-    recipe = read("--config", str(whole), "--config", str(more), "--task", str(branch), "--task.views", str(leaf), "--task.hidden", "96")
+    recipe = read(
+        "--config",
+        str(whole),
+        "--config",
+        str(more),
+        "--task",
+        str(branch),
+        "--task.views",
+        str(leaf),
+        "--task.hidden",
+        "96",
+    )
     assert (recipe.seed, recipe.batch) == (3, 32)
     assert (recipe.optimizer.rate, recipe.optimizer.decay) == (0.25, 0.1)
     assert recipe.task == SimCLR(temperature=0.7, hidden=96, views=Views(flip=0.0))
@@ -48,7 +73,9 @@ def test_files_of_all_kinds_merge_and_later_ones_win(data, tmp_path):
 def test_python_merges_files_dictionaries_and_objects_recursively(data, tmp_path):
     file = tmp_path / "a.yaml"
     file.write_text("seed: 1\noptimizer:\n  rate: 0.1\n  clip: 2.0\n")
-    thing = SimpleNamespace(optimizer=SimpleNamespace(rate=0.3, nested_ignored=None).__dict__ and SimpleNamespace(rate=0.3))
+    thing = SimpleNamespace(
+        optimizer=SimpleNamespace(rate=0.3, nested_ignored=None).__dict__ and SimpleNamespace(rate=0.3)
+    )
     recipe = configure(str(file), {"data": data, "optimizer": {"decay": 0.0}}, thing, Namespace({"task": Rotation()}))
     assert (recipe.seed, recipe.task) == (1, Rotation())
     assert (recipe.optimizer.rate, recipe.optimizer.clip, recipe.optimizer.decay) == (0.3, 2.0, 0.0)
@@ -73,7 +100,9 @@ def test_naming_a_task_gives_that_tasks_own_defaults(data, tmp_path, task):
     name = type(task).__name__
     assert read("--data", data, "--task", name).task == task
     file = tmp_path / "other.json"
-    file.write_text(json.dumps({"data": data, "task": {"class_path": "SimCLR", "init_args": {"views": {"flip": 0.9}, "hidden": 7}}}))
+    file.write_text(
+        json.dumps({"data": data, "task": {"class_path": "SimCLR", "init_args": {"views": {"flip": 0.9}, "hidden": 7}}})
+    )
     if name != "SimCLR":
         assert read("--config", str(file), "--task", name).task == task
     assert read("--data", data, "--task", name, "--task.views.flip", "0.25").task.views.flip == 0.25
@@ -98,7 +127,10 @@ def test_each_value_tells_where_it_came_from(data, tmp_path):
     file, branch = tmp_path / "a.yaml", tmp_path / "b.json"
     file.write_text("seed: 4\nbatch: 16\n")
     branch.write_text(json.dumps({"rate": 0.125}))
-    told = origins(recipe_parser(), ["--data", data, "--config", str(file), "--optimizer", str(branch), "--batch", "8", "--task", "BYOL"])
+    told = origins(
+        recipe_parser(),
+        ["--data", data, "--config", str(file), "--optimizer", str(branch), "--batch", "8", "--task", "BYOL"],
+    )
     assert told["seed"] == (4, str(file))
     assert told["batch"] == (8, "command line: --batch")
     assert told["optimizer.rate"] == (0.125, str(branch))
@@ -113,20 +145,23 @@ def test_data_named_in_a_file_is_known_by_it(data, tmp_path):
     assert origins(recipe_parser(), ["--config", str(file)])["data"] == (data, str(file))
 
 
-@pytest.mark.parametrize(("words", "says"), [
-    (["--sede", "3"], "no setting 'sede'.*'seed'"),
-    (["--task.temprature", "3"], "no setting 'temprature'.*temperature'"),
-    (["--task.views.flp", "0.1"], r"no setting 'views\.flp'.*flip'"),
-    (["--optimizer.rat", "3"], "'optimizer.rate'|'rate'"),
-    (["--task", "simclr"], "nothing called 'simclr'.*'SimCLR'"),
-    (["--task", "Rotaton"], "nothing called 'Rotaton'.*'Rotation'"),
-    (["--batch", "many"], "batch.*many"),
-    (["--minutes", "1", "--epochs", "2"], "one of --minutes, --epochs and --steps, not --minutes and --epochs"),
-    (["--batch", "0"], "--batch must be more than 0"),
-    (["--batch", "10", "--accumulate", "3"], "cannot be divided"),
-    (["--task.views.flip", "1.5"], "flip is a chance"),
-    (["--config", "nowhere.json"], "nowhere.json"),
-])
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--sede", "3"], "no setting 'sede'.*'seed'"),
+        (["--task.temprature", "3"], "no setting 'temprature'.*temperature'"),
+        (["--task.views.flp", "0.1"], r"no setting 'views\.flp'.*flip'"),
+        (["--optimizer.rat", "3"], "'optimizer.rate'|'rate'"),
+        (["--task", "simclr"], "nothing called 'simclr'.*'SimCLR'"),
+        (["--task", "Rotaton"], "nothing called 'Rotaton'.*'Rotation'"),
+        (["--batch", "many"], "batch.*many"),
+        (["--minutes", "1", "--epochs", "2"], "one of --minutes, --epochs and --steps, not --minutes and --epochs"),
+        (["--batch", "0"], "--batch must be more than 0"),
+        (["--batch", "10", "--accumulate", "3"], "cannot be divided"),
+        (["--task.views.flip", "1.5"], "flip is a chance"),
+        (["--config", "nowhere.json"], "nowhere.json"),
+    ],
+)
 def test_mistakes_are_told_in_one_sentence(data, words, says):
     with pytest.raises(UserError, match=says) as caught:
         read("--data", data, *words)

@@ -12,10 +12,17 @@ from selfsight.recipe import to_json
 from selfsight.verbs import backbone_of
 
 
-@pytest.mark.parametrize(("name", "size", "channels", "dim"), [
-    ("resnet18", 32, 3, 512), ("resnet18", 28, 1, 512), ("mobilenetv3_small_050", 64, 3, 1024),
-    ("vit_tiny_patch16_224", 32, 3, 192), ("convnext_atto", 32, 3, 320), ("efficientnet_b0", 96, 3, 1280),
-])
+@pytest.mark.parametrize(
+    ("name", "size", "channels", "dim"),
+    [
+        ("resnet18", 32, 3, 512),
+        ("resnet18", 28, 1, 512),
+        ("mobilenetv3_small_050", 64, 3, 1024),
+        ("vit_tiny_patch16_224", 32, 3, 192),
+        ("convnext_atto", 32, 3, 320),
+        ("efficientnet_b0", 96, 3, 1280),
+    ],
+)
 def test_timm_backbones_take_small_images_and_tell_their_true_dimension(name, size, channels, dim):
     encoder = Timm(name=name).build(channels, size)
     assert encoder.dim == dim
@@ -84,7 +91,9 @@ def _nothing(folder):
 @pytest.mark.parametrize("prefix", ["", "encoder.", "module.encoder.net.", "backbone."])
 def test_a_prefix_of_the_names_is_taken_off(prefix):
     net = Small(width=8).build(3, 32, seed=1).net
-    loaded = load_weights(Small(width=8).build(3, 32, seed=2).net, {prefix + k: v for k, v in net.state_dict().items()}, "x")
+    loaded = load_weights(
+        Small(width=8).build(3, 32, seed=2).net, {prefix + k: v for k, v in net.state_dict().items()}, "x"
+    )
     assert loaded.whole
 
 

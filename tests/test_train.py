@@ -184,7 +184,9 @@ def test_a_task_may_own_whatever_it_needs(photographs):
         def predict(self, model, example):
             z = model.encoder(flat(example)).unflatten(0, (-1, 3))
             return {
-                "z": z, "made": model.parts["generator"](z[:, 0]), "code": model.parts["cache"].codes[example.index].clone(),
+                "z": z,
+                "made": model.parts["generator"](z[:, 0]),
+                "code": model.parts["cache"].codes[example.index].clone(),
                 "chosen": model.parts["policy"].logits.log_softmax(0)[example.extras["choice"]],
                 "baseline": model.parts["policy"].baseline.expand(len(z)),
             }

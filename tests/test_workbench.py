@@ -46,8 +46,19 @@ def test_a_run_holds_everything_about_it(finished):
     run, _ = finished
     names = {path.name for path in run.path.iterdir()}
     assert names == {
-        "recipe.json", "environment.json", "plan.json", "series.jsonl", "pace.jsonl", "probes.jsonl", "checkpoints",
-        "encoder.safetensors", "scores.json", "exhibits", "skipped.csv", "duplicates.csv", "report.html",
+        "recipe.json",
+        "environment.json",
+        "plan.json",
+        "series.jsonl",
+        "pace.jsonl",
+        "probes.jsonl",
+        "checkpoints",
+        "encoder.safetensors",
+        "scores.json",
+        "exhibits",
+        "skipped.csv",
+        "duplicates.csv",
+        "report.html",
     }
     assert [line["step"] for line in run.lines("series")] == [1, 2, 3, 4, 5, 6]
     assert {"loss", "partner found"} <= set(run.lines("series")[0])
@@ -62,7 +73,15 @@ def test_a_run_holds_everything_about_it(finished):
 
 def test_what_is_said_names_speed_waiting_time_and_the_constant_answer(finished):
     _, said = finished
-    for words in ("240 images of 32 x 32, colour", "images/s", "waiting for data", "left", "constant answer 4.554", "kNN accuracy", "untrained"):
+    for words in (
+        "240 images of 32 x 32, colour",
+        "images/s",
+        "waiting for data",
+        "left",
+        "constant answer 4.554",
+        "kNN accuracy",
+        "untrained",
+    ):
         assert words in said
 
 
@@ -130,7 +149,13 @@ def test_nothing_readable_is_an_error(tmp_path):
 
 def test_a_loss_that_explodes_is_told_with_a_cure(photo_folder, tmp_path):
     with pytest.raises(UserError, match=r"became (nan|inf).*lower rate.*--optimizer.rate"):
-        small_run(photo_folder, tmp_path / "run", task=SimCLR(temperature=1e-30), steps=40, optimizer=Optimization(rate=1e30, warmup=0.0))
+        small_run(
+            photo_folder,
+            tmp_path / "run",
+            task=SimCLR(temperature=1e-30),
+            steps=40,
+            optimizer=Optimization(rate=1e30, warmup=0.0),
+        )
 
 
 def test_changed_images_cannot_be_gone_on_with(photographs, tmp_path):
@@ -168,8 +193,11 @@ WORDS = ["--encoder.width", "8", "--batch", "48", "--precision", "32-true", "--t
 
 
 def test_ctrl_c_saves_evaluates_and_says_how_to_go_on(photo_folder, tmp_path):
-    process = subprocess.Popen([*COMMAND, "pretrain", photo_folder, "--out", str(tmp_path / "r"), "--steps", "5000", *WORDS],
-                               stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*COMMAND, "pretrain", photo_folder, "--out", str(tmp_path / "r"), "--steps", "5000", *WORDS],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     series = tmp_path / "r" / "series.jsonl"
     _wait(lambda: series.exists() and series.stat().st_size > 200, process)
     process.send_signal(signal.SIGINT)
@@ -184,8 +212,10 @@ def test_ctrl_c_saves_evaluates_and_says_how_to_go_on(photo_folder, tmp_path):
 
 
 def test_a_second_ctrl_c_leaves_at_once(photo_folder, tmp_path):
-    process = subprocess.Popen([*COMMAND, "pretrain", photo_folder, "--out", str(tmp_path / "r"), "--steps", "5000", *WORDS],
-                               stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*COMMAND, "pretrain", photo_folder, "--out", str(tmp_path / "r"), "--steps", "5000", *WORDS],
+        stderr=subprocess.DEVNULL,
+    )
     series = tmp_path / "r" / "series.jsonl"
     _wait(lambda: series.exists() and series.stat().st_size > 200, process)
     process.send_signal(signal.SIGINT)
@@ -208,7 +238,7 @@ from rich.console import Console
 import selfsight, sklearn.manifold, timm, PIL.ImageFont
 from selfsight.workbench import pretrain, resume
 from selfsight.config import recipe_parser, parse, recipe_of
-import selfsight.report, selfsight.probes
+import selfsight.reporting, selfsight.probes
 folder, out, kills = sys.argv[1], sys.argv[2], int(sys.argv[3])
 words = ["--data", folder, "--task", "BYOL", "--task.hidden", "32", "--encoder.width", "8", "--batch", "48", "--precision", "32-true", "--steps", "30"]
 
@@ -267,7 +297,12 @@ def test_kill_at_twenty_random_instants_changes_nothing(photo_folder, tmp_path):
     script.write_text(KILLING)
 
     def go(out, *words):
-        done = subprocess.run([sys.executable, str(script), photo_folder, str(out), *map(str, words)], capture_output=True, text=True, timeout=600)
+        done = subprocess.run(
+            [sys.executable, str(script), photo_folder, str(out), *map(str, words)],
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
         assert done.returncode == 0, done.stderr[-2000:]
         return done.stdout.strip().splitlines()[-1]
 
@@ -287,7 +322,9 @@ def test_kill_at_twenty_random_instants_changes_nothing(photo_folder, tmp_path):
 
 def test_a_checkpoint_that_was_damaged_gives_way_to_the_one_before(photo_folder, tmp_path):
     console = told()
-    run = selfsight.pretrain(photo_folder, out=tmp_path / "r", console=console, save_seconds=0.0, **{**TINY, "steps": 5})
+    run = selfsight.pretrain(
+        photo_folder, out=tmp_path / "r", console=console, save_seconds=0.0, **{**TINY, "steps": 5}
+    )
     whole = run.lines("series")
     newest = run.checkpoints()[-1][1]
     newest.write_bytes(newest.read_bytes()[:1000])
@@ -301,9 +338,33 @@ def test_two_processes_train_one_network(photo_folder, tmp_path):
     """Under torchrun: one run, the global batch, and candidates gathered from both processes."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29517", "-m", "selfsight", "pretrain", photo_folder,
-         "--out", str(tmp_path / "r"), "--steps", "4", "--encoder.width", "8", "--batch", "48", "--precision", "32-true"],
-        capture_output=True, text=True, timeout=240, env=environment,
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--nproc-per-node",
+            "2",
+            "--master-port",
+            "29517",
+            "-m",
+            "selfsight",
+            "pretrain",
+            photo_folder,
+            "--out",
+            str(tmp_path / "r"),
+            "--steps",
+            "4",
+            "--encoder.width",
+            "8",
+            "--batch",
+            "48",
+            "--precision",
+            "32-true",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=environment,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     run = selfsight.Run.open(tmp_path / "r")

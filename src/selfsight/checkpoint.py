@@ -1,4 +1,4 @@
-"""A training's tensors in one safetensors file, written so that a kill at any instant leaves the file before it whole."""
+"""A training's tensors in one safetensors file, written so that a kill at any instant leaves the one before whole."""
 
 from __future__ import annotations
 
@@ -51,10 +51,15 @@ def restore(run: Run, state: State) -> int:
         try:
             state.restore(tensors, described["step"])
         except (KeyError, RuntimeError) as error:
-            raise UserError(f"{path} does not fit the run's recipe: {str(error).splitlines()[0]}. Was recipe.json or the task's code changed?") from error
+            raise UserError(
+                f"{path} does not fit the run's recipe: {str(error).splitlines()[0]}. Was recipe.json or the "
+                "task's code changed?"
+            ) from error
         return state.step
     if unreadable:
-        raise UserError(f"No checkpoint of {run.path} can be read ({'; '.join(unreadable)}). Start again with another --out.")
+        raise UserError(
+            f"No checkpoint of {run.path} can be read ({'; '.join(unreadable)}). Start again with another --out."
+        )
     return 0
 
 
@@ -74,7 +79,10 @@ def load_encoder(path: str, backbone_of: Any) -> Encoder:
     try:
         encoder.load_state_dict(tensors)
     except RuntimeError as error:
-        raise UserError(f"The weights in {path} do not fit their encoder: {str(error).splitlines()[0]}") from error
+        raise UserError(
+            f"The weights in {path} do not fit their encoder ({str(error).splitlines()[1].strip()}): they were "
+            "written by another version."
+        ) from error
     return encoder.eval().requires_grad_(False)
 
 

@@ -104,8 +104,12 @@ def evaluate(words: Words) -> int:
     parser = _parser("evaluate", "Judge a run's encoder on labelled images, beside honest baselines.")
     parser.add_argument("run", help="the run's folder")
     parser.add_argument("--data", help="labelled images; the run's own where not given")
-    parser.add_argument("--probes", default="knn,linear", help=f"comma-separated, of: {', '.join(PROBES)} (default: knn,linear)")
-    parser.add_argument("--supervised", action="store_true", help="also train the same encoder on the labels from scratch")
+    parser.add_argument(
+        "--probes", default="knn,linear", help=f"comma-separated, of: {', '.join(PROBES)} (default: knn,linear)"
+    )
+    parser.add_argument(
+        "--supervised", action="store_true", help="also train the same encoder on the labels from scratch"
+    )
     parser.add_argument("--within-val", action="store_true", help="limit answers to the classes that validation holds")
     parser.add_argument("--balanced", action="store_true", help="weigh the classes alike when fitting")
     parser.add_argument("--seed", type=int, default=0)
@@ -164,7 +168,7 @@ def report(words: Words) -> int:
     parser.add_argument("run", help="the run's folder")
     parser.add_argument("--out", help="the file; report.html in the run where not given")
     given = parser.parse_args(words)
-    from selfsight.report import write_report
+    from selfsight.reporting import write_report
     from selfsight.run import Run
 
     print(write_report(Run.open(given.run), given.out and _path(given.out)))
@@ -216,7 +220,7 @@ def _parser(name: str, summary: str) -> argparse.ArgumentParser:
 class _Parser(argparse.ArgumentParser):
     """argparse, but a mistake is a UserError like any other."""
 
-    def error(self, message: str) -> Any:  # type: ignore[override]
+    def error(self, message: str) -> Any:
         known = [option for action in self._actions for option in action.option_strings]
         wrong = message.rpartition(": ")[2].split(" ")[0] if message.startswith("unrecognized") else ""
         raise UserError(f"{message}{nearest(wrong, known) if wrong else ''}. `{self.prog} --help` tells what it takes.")

@@ -24,14 +24,16 @@ from selfsight.task import Task
 
 DEFAULT = "default"
 DEFAULT_TASK = "SimCLR"
-TASK_HELP = "What the network is asked: SimCLR, BYOL, VICReg, Rotation, or a class of yours as my_file.MyTask. (default: SimCLR)"
+TASK_HELP = f"What the network is asked: one of these, or a class of yours as my_file.MyTask. (default: {DEFAULT_TASK})"
 
 
 def recipe_parser() -> ArgumentParser:
     """A parser whose options are the fields of Recipe, to which a command may add its own."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, add_help=True)
-    parser.add_argument("--config", action="config", help="A JSON or YAML file with any of these settings; may be given several times.")
+    parser.add_argument(
+        "--config", action="config", help="A JSON or YAML file with any of these settings; may be given several times."
+    )
     parser.add_class_arguments(Recipe, sub_configs=True, skip={"task"})
     parser.add_argument("--task", type=Task, sub_configs=True, help=TASK_HELP)
     return parser
@@ -58,8 +60,8 @@ def recipe_of(settings: Namespace, parser: ArgumentParser) -> Recipe:
 def configure(*layers: Any) -> Recipe:
     """One recipe from any number of layers, later ones winning.
 
-    A layer is the path of a JSON or YAML file, a mapping, a Recipe, or any object with a __dict__; mappings and objects may
-    hold one another. Raises UserError for a missing file, an unknown key (naming its nearest) or a wrong type.
+    A layer is the path of a JSON or YAML file, a mapping, a Recipe, or any object with a __dict__; mappings and objects
+    may hold one another. Raises UserError for a missing file, an unknown key (naming its nearest) or a wrong type.
     """
     if not layers:
         raise UserError("Nothing to configure from: give at least one file, dictionary or object.")
@@ -104,7 +106,10 @@ def origins(parser: ArgumentParser, argv: Sequence[str]) -> dict[str, tuple[Any,
     told = {name: (value, DEFAULT) for name, value in flatten(parse(parser, unset)).items()}
     for end, origin in _layers(argv):
         now = flatten(parse(parser, [*unset, *argv[:end]]))
-        told = {name: (value, told[name][1] if name in told and told[name][0] == value else origin) for name, value in now.items()}
+        told = {
+            name: (value, told[name][1] if name in told and told[name][0] == value else origin)
+            for name, value in now.items()
+        }
     return told
 
 
@@ -125,8 +130,11 @@ def explain_error(parser: ArgumentParser, message: str) -> str:
     """jsonargparse's message as one sentence, with the known name nearest to a misspelt one."""
     lines = [line.strip(" -") for line in message.replace("\n\n", "\n").splitlines() if line.strip(" -")]
     text = "; ".join(dict.fromkeys(lines))
-    unknown = re.search(r"(?:[Oo]ption|Key|key) '([\w.]+)' is not (?:accepted|expected)|does not accept option '([\w.]+)'"
-                        r"|[Uu]nrecognized arguments?: (?:--)?([\w.\-]+)", text)
+    unknown = re.search(
+        r"(?:[Oo]ption|Key|key) '([\w.]+)' is not (?:accepted|expected)|does not accept option '([\w.]+)'"
+        r"|[Uu]nrecognized arguments?: (?:--)?([\w.\-]+)",
+        text,
+    )
     if unknown:
         key = next(name for name in unknown.groups() if name).rstrip(".").replace("init_args.", "")
         known = _known_names(parser)
@@ -146,7 +154,8 @@ def explain_error(parser: ArgumentParser, message: str) -> str:
         by_case = {name.lower(): name for name in known}
         given = named[1].strip("'\"")
         best = f" (did you mean {by_case[given.lower()]!r}?)" if given.lower() in by_case else nearest(given, known)
-        return f"There is nothing called {given!r}{best}. Give one of {', '.join(sorted(tasks.__all__))}, or a class of yours as my_file.MyTask."
+        names = ", ".join(sorted(tasks.__all__))
+        return f"There is nothing called {given!r}{best}. Give one of {names}, or a class of yours as my_file.MyTask."
     return text
 
 
@@ -164,7 +173,9 @@ def _one_task(argv: Sequence[str]) -> list[str]:
     """
     words, named = list(argv), [i for i, word in enumerate(argv) if word == "--task" or word.startswith("--task=")]
     files = [i for i, word in enumerate(words[1:], 1) if words[i - 1] == "--config" and Path(word).is_file()]
-    in_files = [i for i in files if isinstance(_read(words[i]), Mapping) and "class_path" in (_read(words[i]).get("task") or {})]
+    in_files = [
+        i for i in files if isinstance(_read(words[i]), Mapping) and "class_path" in (_read(words[i]).get("task") or {})
+    ]
     if not named and not in_files:
         return ["--task", DEFAULT_TASK, *words]
     for i in in_files:

@@ -19,7 +19,11 @@ Progress = Callable[[int, int], None]
 
 
 def embed_images(
-    encoder: nn.Module, images: np.ndarray, where: np.ndarray | None = None, *, batch: int = 256,
+    encoder: nn.Module,
+    images: np.ndarray,
+    where: np.ndarray | None = None,
+    *,
+    batch: int = 256,
     progress: Progress | None = None,
 ) -> np.ndarray:
     """(N, D) float32 of images (all, H, W, C) uint8, or of those at `where`. The encoder's mode is restored after."""
@@ -55,7 +59,10 @@ def write_embeddings(path: Path, embeddings: np.ndarray, names: list[str], label
             np.savez(file, **arrays)  # type: ignore[arg-type]
         return
     if path.suffix != ".parquet":
-        raise UserError(f"Embeddings are written as .npz or .parquet, not as {path.name!r}: give --out a name with one of these endings.")
+        raise UserError(
+            f"Embeddings are written as .npz or .parquet, not as {path.name!r}: give --out a name with one of "
+            "these endings."
+        )
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq

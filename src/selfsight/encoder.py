@@ -55,14 +55,24 @@ class Loaded:
 class Encoder(nn.Module):
     """A network with its pixel scaling and its true feature dimension."""
 
-    def __init__(self, net: nn.Module, *, channels: int, size: int, mean: float | tuple[float, ...] = 0.5,
-                 std: float | tuple[float, ...] = 0.25, note: str = "") -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        *,
+        channels: int,
+        size: int,
+        mean: float | tuple[float, ...] = 0.5,
+        std: float | tuple[float, ...] = 0.25,
+        note: str = "",
+    ) -> None:
         super().__init__()
         self.net = net
         self.channels = channels
         self.size = size
         self.note = note
         self.loaded: Loaded | None = None
+        self.mean: Tensor
+        self.std: Tensor
         for name, value in (("mean", mean), ("std", std)):
             values = value if isinstance(value, tuple) else (value,) * channels
             self.register_buffer(name, torch.tensor(values).view(1, channels, 1, 1))
@@ -82,7 +92,9 @@ class Encoder(nn.Module):
             out = self(torch.zeros(1, self.channels, self.size, self.size))
         self.train(training)
         if out.ndim != 2:
-            raise UserError(f"This backbone gives {tuple(out.shape)} for one image, not one vector: choose another --encoder.")
+            raise UserError(
+                f"This backbone gives {tuple(out.shape)} for one image, not one vector: choose another --encoder."
+            )
         return out.shape[1]
 
 
@@ -108,18 +120,25 @@ def load_weights(net: nn.Module, tensors: dict[str, Tensor], path: str, partial:
     prefixes = {""} | {key[: -len(name)] for key in tensors for name in own if key.endswith("." + name)}
     prefix = max(sorted(prefixes), key=lambda p: sum(p + name in tensors for name in own))
     found = {
-        name: tensors[prefix + name] for name, value in own.items()
+        name: tensors[prefix + name]
+        for name, value in own.items()
         if prefix + name in tensors and tensors[prefix + name].shape == value.shape
     }
     weights = {name: value.numel() for name, value in net.named_parameters()}
     loaded = Loaded(
-        path=path, keys=len(own), keys_matched=len(found), parameters=sum(weights.values()),
+        path=path,
+        keys=len(own),
+        keys_matched=len(found),
+        parameters=sum(weights.values()),
         parameters_matched=sum(count for name, count in weights.items() if name in found),
         missing=tuple(name for name in own if name not in found),
         unused=tuple(key for key in tensors if key.removeprefix(prefix) not in found),
     )
     if not found or not (loaded.whole or partial):
-        raise UserError(f"Only part of the encoder would be loaded: {loaded}. Give weights of the same encoder, or --encoder.partial true.")
+        raise UserError(
+            f"Only part of the encoder would be loaded: {loaded}. Give weights of the same encoder, or "
+            "--encoder.partial true."
+        )
     net.load_state_dict(found, strict=False)
     return loaded
 
@@ -136,7 +155,9 @@ def read_weights(path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - not a dict
             described = (handle.metadata() or {}).get("selfsight")
     except SafetensorError as error:
-        raise UserError(f"{file} is not a safetensors file ({error}). Other formats can hide code and are not read.") from error
+        raise UserError(
+            f"{file} is not a safetensors file ({error}). Other formats can hide code and are not read."
+        ) from error
     return tensors, json.loads(described) if described else {}
 
 

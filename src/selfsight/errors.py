@@ -15,6 +15,6 @@ class UserError(Exception):
 
 
 def nearest(given: str, known: Iterable[str]) -> str:
-    """" (nearest: X)" for the known name most like `given`, or "" where none is alike; for the end of a message."""
+    """ " (nearest: X)" for the known name most like `given`, or "" where none is alike; for the end of a message."""
     alike = difflib.get_close_matches(given, list(known), n=1, cutoff=0.5)
     return f" (did you mean {alike[0]!r}?)" if alike else ""

@@ -35,28 +35,41 @@ def draw_puzzles(run: Run, task: Task, store: Store, where: np.ndarray, seed: in
     folder = run.path / "exhibits"
     with replacing(folder / "puzzles.png") as temporary:
         sheet.save(temporary, format="PNG")
-    write_json(folder / "puzzles.json", {"sentence": task.question(), "captions": [task.caption(example, i) for i in range(len(rows))]})
+    write_json(
+        folder / "puzzles.json",
+        {"sentence": task.question(), "captions": [task.caption(example, i) for i in range(len(rows))]},
+    )
 
 
-def show_embedding(run: Run, store: Store, where: np.ndarray, trained: nn.Module, untrained: nn.Module, seed: int) -> None:
+def show_embedding(
+    run: Run, store: Store, where: np.ndarray, trained: nn.Module, untrained: nn.Module, seed: int
+) -> None:
     """exhibits/thumbs.png and exhibits.json: a map of some hundred images, and the neighbours of a dozen."""
     rows = np.sort(np.random.default_rng(seed_of(seed, "shown")).permutation(where)[:SHOWN])
     labels = store.labels()
-    spaces = {name: _unit(embed_images(encoder, store.images, rows)) for name, encoder in (("trained", trained), ("untrained", untrained))}
+    spaces = {
+        name: _unit(embed_images(encoder, store.images, rows))
+        for name, encoder in (("trained", trained), ("untrained", untrained))
+    }
     queries = np.linspace(0, len(rows) - 1, min(QUERIES, len(rows))).astype(int)
     near = {name: _neighbours(space, queries) for name, space in spaces.items()}
     folder = run.path / "exhibits"
     with replacing(folder / "thumbs.png") as temporary:
         _sprite(store.images[rows]).save(temporary, format="PNG")
-    write_json(folder / "exhibits.json", {
-        "thumb": THUMB, "columns": COLUMNS,
-        "names": [store.names[row] for row in rows],
-        "labels": [labels.classes[labels.codes[row]] if labels.codes[row] >= 0 else None for row in rows],
-        "map": _map(spaces["trained"], seed),
-        "neighbours": [
-            {"query": int(query), **{name: near[name][i].tolist() for name in near}} for i, query in enumerate(queries)
-        ],
-    })
+    write_json(
+        folder / "exhibits.json",
+        {
+            "thumb": THUMB,
+            "columns": COLUMNS,
+            "names": [store.names[row] for row in rows],
+            "labels": [labels.classes[labels.codes[row]] if labels.codes[row] >= 0 else None for row in rows],
+            "map": _map(spaces["trained"], seed),
+            "neighbours": [
+                {"query": int(query), **{name: near[name][i].tolist() for name in near}}
+                for i, query in enumerate(queries)
+            ],
+        },
+    )
 
 
 def _unit(z: np.ndarray) -> np.ndarray:
@@ -76,7 +89,9 @@ def _map(z: np.ndarray, seed: int) -> dict[str, Any]:
         from sklearn.manifold import TSNE
 
         method = "t-SNE"
-        xy = TSNE(perplexity=min(30, len(z) // 4), init="pca", random_state=seed, max_iter=500).fit_transform(z.astype(np.float64))
+        xy = TSNE(perplexity=min(30, len(z) // 4), init="pca", random_state=seed, max_iter=500).fit_transform(
+            z.astype(np.float64)
+        )
     else:
         method = "principal components"
         left, values, _ = np.linalg.svd(z - z.mean(0), full_matrices=False)
@@ -89,5 +104,7 @@ def _sprite(images: np.ndarray) -> Image.Image:
     sheet = Image.new("RGB", (COLUMNS * THUMB, math.ceil(len(images) / COLUMNS) * THUMB))
     for i, image in enumerate(images):
         picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).convert("RGB")
-        sheet.paste(picture.resize((THUMB, THUMB), Image.Resampling.LANCZOS), (i % COLUMNS * THUMB, i // COLUMNS * THUMB))
+        sheet.paste(
+            picture.resize((THUMB, THUMB), Image.Resampling.LANCZOS), (i % COLUMNS * THUMB, i // COLUMNS * THUMB)
+        )
     return sheet

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import nn
 
 
@@ -12,7 +14,7 @@ def perceptron(*widths: int, normalise_last: bool = False) -> nn.Sequential:
     (N, widths[-1]).
     """
     layers: list[nn.Module] = []
-    for i, (given, wanted) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (given, wanted) in enumerate(pairwise(widths)):
         last = i == len(widths) - 2
         layers.append(nn.Linear(given, wanted, bias=last and not normalise_last))
         if not last:

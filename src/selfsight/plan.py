@@ -9,6 +9,7 @@ import os
 import statistics
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,7 +53,8 @@ def engine(precision: str) -> Fabric:
     if world == 1:
         return _alone(precision)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    fabric = Fabric(accelerator="auto", devices=local, num_nodes=world // local, strategy="ddp", precision=precision)  # type: ignore[arg-type]
+    numbers: Any = precision
+    fabric = Fabric(accelerator="auto", devices=local, num_nodes=world // local, strategy="ddp", precision=numbers)
     fabric.launch()
     return fabric
 
@@ -64,11 +66,15 @@ def settle(recipe: Recipe, images: np.ndarray, where: np.ndarray) -> Plan:
     """
     count, channels, size = len(where), images.shape[3], images.shape[1]
     if count < 2:
-        raise UserError(f"There is {count} image to learn from; at least 2 are needed, and some hundred to learn anything.")
+        raise UserError(
+            f"There is {count} image to learn from; at least 2 are needed, and some hundred to learn anything."
+        )
     batch = min(recipe.batch, count)
     batch -= batch % recipe.accumulate
     if batch // recipe.accumulate < 2:
-        raise UserError(f"{count} images are too few for --accumulate {recipe.accumulate}: each part of a batch needs at least 2.")
+        raise UserError(
+            f"{count} images are too few for --accumulate {recipe.accumulate}: each part of a batch needs at least 2."
+        )
     precision, reason, seconds = _choose_precision(recipe, images, where, batch)
     if recipe.steps is not None:
         steps = recipe.steps
@@ -78,8 +84,16 @@ def settle(recipe: Recipe, images: np.ndarray, where: np.ndarray) -> Plan:
         if seconds is None:
             seconds = statistics.median(time_steps(recipe, (precision,), images, where, batch)[precision])
         steps = max(1, round((recipe.minutes or MINUTES) * 60 / seconds))
-    return Plan(steps=steps, images=count, batch=batch, size=size, channels=channels, precision=precision,
-                precision_reason=reason, seconds_per_step=seconds)
+    return Plan(
+        steps=steps,
+        images=count,
+        batch=batch,
+        size=size,
+        channels=channels,
+        precision=precision,
+        precision_reason=reason,
+        seconds_per_step=seconds,
+    )
 
 
 def build(recipe: Recipe, size: int, channels: int) -> Model:
@@ -130,8 +144,14 @@ def time_steps(
     The first step of each is left out: it also allocates and chooses kernels.
     """
     states = {
-        precision: State(recipe.task, build(recipe, images.shape[1], images.shape[3]), recipe.optimizer, _alone(precision),
-                         steps=1000, seed=recipe.seed)
+        precision: State(
+            recipe.task,
+            build(recipe, images.shape[1], images.shape[3]),
+            recipe.optimizer,
+            _alone(precision),
+            steps=1000,
+            seed=recipe.seed,
+        )
         for precision in precisions
     }
     part = batch // recipe.accumulate // int(os.environ.get("WORLD_SIZE", 1))
@@ -157,7 +177,8 @@ def _batch(fabric: Fabric, images: np.ndarray, rows: np.ndarray) -> Batch:
 def _alone(precision: str) -> Fabric:
     """One process, whatever torchrun says: what is timed needs no company."""
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces mixed precision at each start
-    return Fabric(accelerator="auto", devices=1, precision=precision, plugins=[LightningEnvironment()])  # type: ignore[arg-type]
+    numbers: Any = precision
+    return Fabric(accelerator="auto", devices=1, precision=numbers, plugins=[LightningEnvironment()])
 
 
 def untrained(recipe: Recipe, plan: Plan) -> torch.nn.Module:

@@ -20,8 +20,10 @@ from selfsight.maths.interval import mean_interval
 from selfsight.probe import Probe, Score, Subject
 from selfsight.probes.note import judge
 
-EXCESS = 0.10
-"""The prior is suspected where rich classes get this share of predictions more than their share of validation."""
+EXCESS = 0.25
+"""The prior is suspected where rich classes get this share of predictions more than their share of validation. Twenty
+random splits of 600 emoji in 41 classes gave at most 0.17; validation of 12 classes rare in training gave 0.86 to 0.99.
+"""
 
 RICH = 2.0
 """A class is rich where its share of training is at least this many times its share of validation."""

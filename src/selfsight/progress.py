@@ -26,8 +26,12 @@ class Line:
         self.spoken = ""
         self.written = time.monotonic()
         self.bar = Progress(
-            TextColumn("{task.completed:,.0f}/{task.total:,.0f}"), BarColumn(bar_width=18), TextColumn("{task.description}"),
-            console=console, transient=False, disable=not console.is_terminal,
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+            BarColumn(bar_width=18),
+            TextColumn("{task.description}"),
+            console=console,
+            transient=False,
+            disable=not console.is_terminal,
         )
         self.row = self.bar.add_task("", total=steps, completed=done)
 
@@ -47,7 +51,9 @@ class Line:
         if self.bar.disable:
             if time.monotonic() - self.written > QUIET_SECONDS or step.number == self.steps:
                 self.written = time.monotonic()
-                self.console.print(f"step {step.number:,}/{self.steps:,}  {self.text(step)}", highlight=False, soft_wrap=True)
+                self.console.print(
+                    f"step {step.number:,}/{self.steps:,}  {self.text(step)}", highlight=False, soft_wrap=True
+                )
         else:
             self.bar.update(self.row, completed=step.number, description=self.text(step))
 
@@ -59,7 +65,9 @@ class Line:
         left = (self.steps - step.number) * seconds / len(self.recent)
         loss = sum(s.loss for s in self.recent) / len(self.recent)
         parts = [
-            f"{speed:,.0f} images/s", f"{waiting:.0%} waiting for data", f"{clock(left)} left",
+            f"{speed:,.0f} images/s",
+            f"{waiting:.0%} waiting for data",
+            f"{clock(left)} left",
             f"loss {loss:.3f} (constant answer {self.constant.loss:.3f})",
         ]
         return " · ".join([*parts, self.spoken] if self.spoken else parts)

@@ -17,8 +17,8 @@ from torch import nn
 
 from selfsight.embedding import embed_images
 from selfsight.images.views import Views
-from selfsight.maths.spectrum import alpha, effective_rank
 from selfsight.maths.matching import view_retrieval
+from selfsight.maths.spectrum import alpha, effective_rank
 from selfsight.maths.uniformity import alignment, uniformity
 from selfsight.seeds import generator, seed_of
 
@@ -120,7 +120,8 @@ class RunningProbe:
         held, images = self.held, self.store.images
         bank, asked = (embed_images(encoder, images, rows) for rows in (held.bank, held.asked))
         subject = Subject(
-            "running", Labelled(bank, held.bank_labels, images[held.bank]),
+            "running",
+            Labelled(bank, held.bank_labels, images[held.bank]),
             Labelled(asked, held.asked_labels, images[held.asked]),
             self.store.labels().classes,
         )

@@ -53,7 +53,9 @@ class Recipe:
     def __post_init__(self) -> None:
         given = [name for name in ("minutes", "epochs", "steps") if getattr(self, name) is not None]
         if len(given) > 1:
-            raise UserError(f"Give one of --minutes, --epochs and --steps, not {' and '.join('--' + name for name in given)}.")
+            raise UserError(
+                f"Give one of --minutes, --epochs and --steps, not {' and '.join('--' + name for name in given)}."
+            )
         for name in ("size", "minutes", "epochs", "steps", "batch", "accumulate"):
             value = getattr(self, name)
             if value is not None and value <= 0:
@@ -90,4 +92,3 @@ def to_json(value: Any) -> Any:
 
 def _fields(value: Any) -> dict[str, Any]:
     return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
-

@@ -1,17 +1,17 @@
 """A run is one training on disk: a folder that says what was done, how it went and what came of it. Torch-free.
 
-    recipe.json         what was asked (the typed recipe, as `pretrain --config` reads it)
-    environment.json    versions, machine, git commit, command line
-    plan.json           what was settled at the start: steps, batch, precision and why, image size, constant-answer loss
-    series.jsonl        one line a step: the loss and the task's measures. A function of the recipe alone
-    pace.jsonl          one line a step: seconds, seconds spent waiting for data
-    probes.jsonl        the running probe: kNN accuracy, or label-free quality, beside the untrained encoder's
-    checkpoints/        step-00000123.safetensors; the last two are kept
-    encoder.safetensors the encoder at the last save, what `embed`, `evaluate` and `export` use
-    scores.json         what `evaluate` found
-    exhibits/           pictures and neighbours for the report
-    skipped.csv duplicates.csv   what was left out, and what was there twice
-    report.html
+recipe.json         what was asked (the typed recipe, as `pretrain --config` reads it)
+environment.json    versions, machine, git commit, command line
+plan.json           what was settled at the start: steps, batch, precision and why, image size, constant-answer loss
+series.jsonl        one line a step: the loss and the task's measures. A function of the recipe alone
+pace.jsonl          one line a step: seconds, seconds spent waiting for data
+probes.jsonl        the running probe: kNN accuracy, or label-free quality, beside the untrained encoder's
+checkpoints/        step-00000123.safetensors; the last two are kept
+encoder.safetensors the encoder at the last save, what `embed`, `evaluate` and `export` use
+scores.json         what `evaluate` found
+exhibits/           pictures and neighbours for the report
+skipped.csv duplicates.csv   what was left out, and what was there twice
+report.html
 """
 
 from __future__ import annotations
@@ -82,14 +82,18 @@ class Run:
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
             (path / "exhibits").mkdir(exist_ok=True)
         except OSError as error:
-            raise UserError(f"Cannot write a run to {path}: {error.strerror}. Give a folder that can be written.") from error
+            raise UserError(
+                f"Cannot write a run to {path}: {error.strerror}. Give a folder that can be written."
+            ) from error
         return Run(path)
 
     @staticmethod
     def open(path: str | os.PathLike[str]) -> Run:
         """The run in `path`. Raises UserError where there is none."""
         if not (Path(path) / "recipe.json").is_file():
-            raise UserError(f"{path} is not a run (it holds no recipe.json). Give a folder that `selfsight pretrain` made.")
+            raise UserError(
+                f"{path} is not a run (it holds no recipe.json). Give a folder that `selfsight pretrain` made."
+            )
         return Run(Path(path))
 
     @staticmethod

@@ -28,7 +28,9 @@ def store_of(recipe: Recipe, console: Console) -> Store:
     return open_store(recipe.source, recipe.size, console)
 
 
-def open_store(source: Source, size: int | None, console: Console, channels: int | None = None, out: Path | None = None) -> Store:
+def open_store(
+    source: Source, size: int | None, console: Console, channels: int | None = None, out: Path | None = None
+) -> Store:
     """The images of `source` at `size`, with a progress bar where they have to be decoded.
 
     Raises UserError where the source is a store of another size or number of channels.
@@ -37,9 +39,15 @@ def open_store(source: Source, size: int | None, console: Console, channels: int
         store = Store.open(Path(source.path))
         has = store.images.shape[1]
         if size is not None and size != has:
-            raise UserError(f"{source.path} was packed at {has} pixels, not {size}. Pack the images again: `selfsight pack IMAGES --size {size}`.")
+            raise UserError(
+                f"{source.path} was packed at {has} pixels, not {size}. Pack the images again: `selfsight pack "
+                f"IMAGES --size {size}`."
+            )
         if channels is not None and channels != store.images.shape[3]:
-            raise UserError(f"{source.path} holds images of {store.images.shape[3]} channels, the encoder takes {channels}. Give the images themselves instead of the store.")
+            raise UserError(
+                f"{source.path} holds images of {store.images.shape[3]} channels, the encoder takes "
+                f"{channels}. Give the images themselves instead of the store."
+            )
         return store
     packing = Packing(size=size or natural_size(source), channels=channels or "auto")  # type: ignore[arg-type]
     columns = (TextColumn("decoding images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -73,7 +81,12 @@ def learned_from(store: Store) -> np.ndarray:
 def say_left_out(store: Store, console: Console, listed: Path) -> None:
     """Names what could not be used, and how much is there twice."""
     if store.skipped:
-        console.print(f"[bold]left out: {len(store.skipped)} of {len(store.skipped) + len(store.names)} files[/bold] (all in {listed})", highlight=False, soft_wrap=True)
+        console.print(
+            f"[bold]left out: {len(store.skipped)} of {len(store.skipped) + len(store.names)} files[/bold] "
+            f"(all in {listed})",
+            highlight=False,
+            soft_wrap=True,
+        )
         for name, reason in store.skipped[:NAMED]:
             console.print(f"  {name}: {reason}", highlight=False, markup=False, soft_wrap=True)
     if store.duplicates:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfsight.batch import Batch, Example, Now, Prediction
+from selfsight.batch import Batch, Example, Now
 from selfsight.optimizer import Optimization
 from selfsight.seeds import generator, seed_of
 from selfsight.task import Model, Task
@@ -54,8 +54,17 @@ class Step:
 class State:
     """Everything a training carries from step to step. Its `tensors()` are a whole checkpoint."""
 
-    def __init__(self, task: Task, model: Model, optimization: Optimization, fabric: Fabric, *, steps: int, seed: int,
-                 channels_last: bool = True) -> None:
+    def __init__(
+        self,
+        task: Task,
+        model: Model,
+        optimization: Optimization,
+        fabric: Fabric,
+        *,
+        steps: int,
+        seed: int,
+        channels_last: bool = True,
+    ) -> None:
         self.task, self.optimization, self.fabric = task, optimization, fabric
         self.steps, self.seed, self.step = steps, seed, 0
         self.model = model.to(memory_format=torch.channels_last) if channels_last else model
@@ -127,7 +136,14 @@ def train(state: State, images: np.ndarray, where: np.ndarray, *, batch: int, ac
                 ahead = fetcher.submit(fetch, *coming[following]) if following < len(coming) else None
                 batches.append(Batch(fabric.to_device(pixels), fabric.to_device(index)))
             loss, measures = advance(state, batches)
-            yield Step(state.step, loss, measures, time.perf_counter() - started, waited, share // processes * processes * accumulate)
+            yield Step(
+                state.step,
+                loss,
+                measures,
+                time.perf_counter() - started,
+                waited,
+                share // processes * processes * accumulate,
+            )
 
 
 def advance(state: State, batches: list[Batch]) -> tuple[float, dict[str, float]]:
@@ -156,7 +172,12 @@ def advance(state: State, batches: list[Batch]) -> tuple[float, dict[str, float]
     if state.optimization.clip is not None:
         fabric.clip_gradients(state.wrapped, state.engine, max_norm=state.optimization.clip)
     state.engine.step()
-    task.after_step(state.model, _joined(examples), {name: torch.cat([p[name] for p in predictions]) for name in predictions[0]}, now)
+    task.after_step(
+        state.model,
+        _joined(examples),
+        {name: torch.cat([p[name] for p in predictions]) for name in predictions[0]},
+        now,
+    )
     state.step += 1
     means = {name: sum(m[name] for m in measured) / len(measured) for name in measured[0]}
     return sum(losses) / len(losses), means

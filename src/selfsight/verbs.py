@@ -5,8 +5,10 @@ Each is a function with the words of its command.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +22,22 @@ from selfsight.embedding import embed_images, write_embeddings
 from selfsight.encoder import Backbone, Encoder
 from selfsight.errors import UserError
 from selfsight.evaluation import Evaluation, baseline_subjects, evaluate_subjects
-from selfsight.export import write_onnx
+from selfsight.graph import write_onnx
 from selfsight.probe import Labelled, Probe, Subject
 from selfsight.recipe import to_json
 from selfsight.run import Run, replacing
 from selfsight.seeds import seed_of
 from selfsight.source import Source
 from selfsight.sources import guess
-from selfsight.store import Packing, Store, pack as pack_store
+from selfsight.store import Packing, Store
+from selfsight.store import pack as pack_store
 from selfsight.storing import natural_size, open_store, say_left_out
 from selfsight.task import Task
 
 VALIDATED = 0.3
 """Share of the labelled images that are asked for where the source has no val split."""
 DRAWN = 6
+SUPERVISED_EPOCHS = 20
 
 
 def backbone_of(described: Any) -> Backbone:
@@ -48,13 +52,18 @@ def encoder_of(run: str | os.PathLike[str]) -> Encoder:
 
 
 def evaluate(
-    run: str | os.PathLike[str], data: Any = None, *, probes: Sequence[Probe] | None = None, supervised: bool = False,
-    seed: int = 0, console: Console | None = None,
+    run: str | os.PathLike[str],
+    data: Any = None,
+    *,
+    probes: Sequence[Probe] | None = None,
+    supervised: bool = False,
+    seed: int = 0,
+    console: Console | None = None,
 ) -> Evaluation:
     """Judges a run's encoder on labelled images, beside raw pixels, hand-made features and the same encoder untrained.
 
-    data: a path or Source with labels, the run's own images where not given. Its train and val splits are used; where it has
-    none, a part of the images is kept aside. supervised: also train the same encoder on the labels from scratch. Results
+    data: a path or Source with labels, the run's own images where not given. Its train and val splits are used; where
+    it has none, a part of the images is kept aside. supervised: also train the same encoder on labels alone. Results
     are kept in the run. Raises UserError where there are no labels.
     """
     from selfsight.probes import KNN, Logistic
@@ -67,13 +76,19 @@ def evaluate(
     subjects = _subjects(recipe.backbone, encoder, store, train, val, classes, codes, recipe.seed)
     chosen = list(probes) if probes is not None else [KNN(), Logistic()]
     if supervised:
-        subjects.append(_supervised(recipe.backbone, encoder, store, train, val, classes, codes, seed))
+        subjects.append(_supervised(subjects[1], seed))
     with console.status("evaluating") as status:
         subjects += baseline_subjects(
-            store.images[train], codes[train], store.images[val], codes[val], classes,
+            store.images[train],
+            codes[train],
+            store.images[val],
+            codes[val],
+            classes,
             progress=lambda done, total: status.update(f"hand-made features: {done:,} of {total:,}"),
         )
-        evaluation = evaluate_subjects(subjects, chosen, seed, progress=lambda text: status.update(str(text)))
+        evaluation = evaluate_subjects(
+            subjects, chosen, seed, progress=lambda done, total: status.update(f"judging: {done} of {total}")
+        )
     scores = opened.json("scores")
     scores["data"] = str(getattr(source, "path", source))
     scores.setdefault("evaluations", []).append(evaluation.to_json())
@@ -91,7 +106,8 @@ def divide(store: Store, seed: int) -> tuple[np.ndarray, np.ndarray, tuple[str, 
     known = labels.codes >= 0
     if len(np.unique(labels.codes[known])) < 2:
         raise UserError(
-            f"{store.path.name}: evaluating needs images of at least two classes, there are {len(np.unique(labels.codes[known]))}. "
+            f"{store.path.name}: evaluating needs images of at least two classes, there are "
+            f"{len(np.unique(labels.codes[known]))}. "
             "Give --data a folder with one folder per class, or a table with a label column."
         )
     train, val = np.flatnonzero(known & (store.splits != "val")), np.flatnonzero(known & (store.splits == "val"))
@@ -107,8 +123,14 @@ def divide(store: Store, seed: int) -> tuple[np.ndarray, np.ndarray, tuple[str, 
 
 
 def _subjects(
-    backbone: Backbone, encoder: Encoder, store: Store, train: np.ndarray, val: np.ndarray, classes: tuple[str, ...],
-    codes: np.ndarray, seed: int,
+    backbone: Backbone,
+    encoder: Encoder,
+    store: Store,
+    train: np.ndarray,
+    val: np.ndarray,
+    classes: tuple[str, ...],
+    codes: np.ndarray,
+    seed: int,
 ) -> list[Subject]:
     def fresh() -> Encoder:
         return backbone.build(encoder.channels, encoder.size, seed)
@@ -119,7 +141,8 @@ def _subjects(
         return copy
 
     return [
-        _subject(name, build, store, train, val, classes, codes) for name, build in (("trained", trained), ("untrained", fresh))
+        _subject(name, build, store, train, val, classes, codes)
+        for name, build in (("trained", trained), ("untrained", fresh))
     ]
 
 
@@ -127,27 +150,32 @@ def _subject(
     name: str, build: Any, store: Store, train: np.ndarray, val: np.ndarray, classes: tuple[str, ...], codes: np.ndarray
 ) -> Subject:
     encoder = build().eval()
-    parts = (Labelled(embed_images(encoder, store.images, rows), codes[rows], store.images[rows]) for rows in (train, val))
-    return Subject(name, *parts, classes, build)
+    known, asked = (
+        Labelled(embed_images(encoder, store.images, rows), codes[rows], store.images[rows]) for rows in (train, val)
+    )
+    return Subject(name, known, asked, classes, build)
 
 
-def _supervised(
-    backbone: Backbone, encoder: Encoder, store: Store, train: np.ndarray, val: np.ndarray, classes: tuple[str, ...],
-    codes: np.ndarray, seed: int,
-) -> Subject:
+def _supervised(untrained: Subject, seed: int) -> Subject:
     """The same encoder trained on the labels from scratch: what labels alone would have given."""
-    from selfsight.probes.finetune import trained_on_labels
+    from selfsight.probes import FineTune
 
-    def build() -> Encoder:
-        return trained_on_labels(
-            backbone.build(encoder.channels, encoder.size, seed), store.images[train], codes[train], len(classes), seed
-        )
-
-    return _subject("supervised", build, store, train, val, classes, codes)
+    training = FineTune(epochs=SUPERVISED_EPOCHS, frozen_epochs=0, head_rate=3e-3, encoder_rate=3e-3)
+    encoder, _ = training.trained(untrained, seed)
+    encoder.eval().requires_grad_(False)
+    known, asked = (
+        replace(part, features=embed_images(encoder, part.images)) for part in (untrained.train, untrained.val)
+    )
+    return Subject("supervised", known, asked, untrained.classes, lambda: copy.deepcopy(encoder))
 
 
 def show(
-    task: Task, data: Any, *, out: str | os.PathLike[str] | None = None, size: int | None = None, seed: int = 0,
+    task: Task,
+    data: Any,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    size: int | None = None,
+    seed: int = 0,
     console: Console | None = None,
 ) -> Path:
     """Draws what the network is asked by `task` on some images of `data`, as a PNG. -> its path."""
@@ -184,32 +212,54 @@ def export(run: str | os.PathLike[str], to: str | os.PathLike[str], *, console: 
     elif path.suffix == ".onnx":
         write_onnx(path, encoder)
     else:
-        raise UserError(f"The encoder is exported as .safetensors or .onnx, not as {path.name!r}: give --to a name with one of these endings.")
+        raise UserError(
+            f"The encoder is exported as .safetensors or .onnx, not as {path.name!r}: give --to a name with "
+            "one of these endings."
+        )
     (console or Console(stderr=True)).print(f"encoder of {encoder.dim} features in {path}", highlight=False)
     return path
 
 
 def report(run: str | os.PathLike[str], *, out: str | os.PathLike[str] | None = None) -> Path:
     """Writes the run's report, one HTML file. -> its path."""
-    from selfsight.report import write_report
+    from selfsight.reporting import write_report
 
     return write_report(Run.open(run), Path(out) if out is not None else None)
 
 
 def pack(
-    data: Any, *, out: str | os.PathLike[str] | None = None, size: int | None = None, fit: str = "crop",
+    data: Any,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    size: int | None = None,
+    fit: str = "crop",
     console: Console | None = None,
 ) -> Store:
     """Decodes the images in `data` once, into a store that every command takes in place of the images."""
     console, source = console or Console(stderr=True), _source(data)
     packing = Packing(size=size or natural_size(source), fit=fit)  # type: ignore[arg-type]
     with console.status("decoding images") as status:
-        store = pack_store(source, packing, out=out, progress=lambda done, total: status.update(f"decoding images: {done:,} of {total:,}"))
+        store = pack_store(
+            source,
+            packing,
+            out=out,
+            progress=lambda done, total: status.update(f"decoding images: {done:,} of {total:,}"),
+        )
     side, channels = store.images.shape[1], store.images.shape[3]
-    console.print(f"{len(store):,} images of {side} x {side}, {'gray' if channels == 1 else 'colour'}, in {store.path}", highlight=False, soft_wrap=True)
+    console.print(
+        f"{len(store):,} images of {side} x {side}, {'gray' if channels == 1 else 'colour'}, in {store.path}",
+        highlight=False,
+        soft_wrap=True,
+    )
     say_left_out(store, console, store.path / "skipped.csv")
     return store
 
 
 def _source(data: Any) -> Source:
-    return data if isinstance(data, Source) else guess(os.path.abspath(os.path.expanduser(str(data))) if not str(data).startswith("torchvision:") else str(data))
+    return (
+        data
+        if isinstance(data, Source)
+        else guess(
+            os.path.abspath(os.path.expanduser(str(data))) if not str(data).startswith("torchvision:") else str(data)
+        )
+    )

@@ -61,8 +61,13 @@ class Bench:
 
 
 def pretrain(
-    data: Any = None, *, recipe: Recipe | None = None, out: str | os.PathLike[str] | None = None,
-    console: Console | None = None, save_seconds: float = SAVE_SECONDS, **settings: Any,
+    data: Any = None,
+    *,
+    recipe: Recipe | None = None,
+    out: str | os.PathLike[str] | None = None,
+    console: Console | None = None,
+    save_seconds: float = SAVE_SECONDS,
+    **settings: Any,
 ) -> Run:
     """Learns an encoder from the images in `data` and returns the run, a folder with everything about it.
 
@@ -86,7 +91,9 @@ def pretrain(
     return _go(Bench(run, recipe, store, learned_from(store), console, save_seconds))
 
 
-def resume(run: str | os.PathLike[str] | Run, *, console: Console | None = None, save_seconds: float = SAVE_SECONDS) -> Run:
+def resume(
+    run: str | os.PathLike[str] | Run, *, console: Console | None = None, save_seconds: float = SAVE_SECONDS
+) -> Run:
     """Goes on with a run from its last checkpoint, exactly as if it had not stopped.
 
     Raises UserError where `run` is no run, is finished, or its images have changed; Stopped after Ctrl+C.
@@ -95,10 +102,16 @@ def resume(run: str | os.PathLike[str] | Run, *, console: Console | None = None,
     console = _console(console)
     recipe, plan = configure(run.json("recipe")), run.json("plan")
     if plan and run.checkpoints() and run.checkpoints()[-1][0] >= plan["steps"] and (run.path / "report.html").exists():
-        raise UserError(f"{run.path} is finished: all {plan['steps']:,} steps are made. Train longer by a new run with --encoder.weights {run.path}.")
+        raise UserError(
+            f"{run.path} is finished: all {plan['steps']:,} steps are made. Train longer by a new run with "
+            f"--encoder.weights {run.path}."
+        )
     store = store_of(recipe, console)
     if plan and plan["store"] != store.key:
-        raise UserError(f"The images of {run.path} are not the ones it was started with, so it cannot go on exactly. Start a new run.")
+        raise UserError(
+            f"The images of {run.path} are not the ones it was started with, so it cannot go on exactly. Start "
+            "a new run."
+        )
     return _go(Bench(run, recipe, store, learned_from(store), console, save_seconds))
 
 
@@ -145,15 +158,25 @@ def _plan(bench: Bench) -> Plan:
 
 def _write_plan(bench: Bench, plan: Plan, encoder: Encoder) -> None:
     constant = bench.recipe.task.constant(plan.batch // bench.recipe.accumulate)
-    bench.run.write("plan", {
-        **dataclasses.asdict(plan),
-        "task": type(bench.recipe.task).__name__, "question": bench.recipe.task.question(),
-        "constant": constant.loss, "constant_note": constant.meaning, "constant_is_optimal": constant.optimal,
-        "encoder": type(bench.recipe.backbone).__name__, "dim": encoder.dim,
-        "parameters": sum(p.numel() for p in encoder.parameters()),
-        "adapted": encoder.note, "loaded": str(encoder.loaded) if encoder.loaded else None,
-        "store": bench.store.key, "skipped": len(bench.store.skipped), "duplicates": len(bench.store.duplicates),
-    })
+    bench.run.write(
+        "plan",
+        {
+            **dataclasses.asdict(plan),
+            "task": type(bench.recipe.task).__name__,
+            "question": bench.recipe.task.question(),
+            "constant": constant.loss,
+            "constant_note": constant.meaning,
+            "constant_is_optimal": constant.optimal,
+            "encoder": type(bench.recipe.backbone).__name__,
+            "dim": encoder.dim,
+            "parameters": sum(p.numel() for p in encoder.parameters()),
+            "adapted": encoder.note,
+            "loaded": str(encoder.loaded) if encoder.loaded else None,
+            "store": bench.store.key,
+            "skipped": len(bench.store.skipped),
+            "duplicates": len(bench.store.duplicates),
+        },
+    )
 
 
 def _introduce(bench: Bench, plan: Plan, encoder: Encoder, state: State) -> None:
@@ -163,10 +186,18 @@ def _introduce(bench: Bench, plan: Plan, encoder: Encoder, state: State) -> None
         if (bench.store.path / name).exists():
             shutil.copyfile(bench.store.path / name, bench.run.path / name)
     weights = sum(p.numel() for p in encoder.parameters())
-    say(f"[bold]{bench.run.path}[/bold]: {type(bench.recipe.task).__name__} on {plan.images:,} images of {plan.size} x {plan.size}, "
-        f"{'colour' if plan.channels == 3 else 'gray'}", highlight=False)
-    say(f"encoder of {weights:,} parameters, {encoder.dim} features"
-        + (f" ({encoder.note})" if encoder.note else "") + f"; {plan.precision}: {plan.precision_reason}", highlight=False)
+    say(
+        f"[bold]{bench.run.path}[/bold]: {type(bench.recipe.task).__name__} on {plan.images:,} images of "
+        f"{plan.size} x {plan.size}, "
+        f"{'colour' if plan.channels == 3 else 'gray'}",
+        highlight=False,
+    )
+    say(
+        f"encoder of {weights:,} parameters, {encoder.dim} features"
+        + (f" ({encoder.note})" if encoder.note else "")
+        + f"; {plan.precision}: {plan.precision_reason}",
+        highlight=False,
+    )
     if encoder.loaded:
         say(str(encoder.loaded), highlight=False)
     if state.step:
@@ -186,7 +217,15 @@ def _loop(bench: Bench, plan: Plan, state: State) -> bool:
         for step in train(state, bench.store.images, bench.where, batch=plan.batch, accumulate=recipe.accumulate):
             if probe:
                 run.append("series", {"step": step.number, "loss": step.loss, **step.measures})
-                run.append("pace", {"step": step.number, "seconds": round(step.seconds, 5), "waiting": round(step.waiting, 5), "images": step.images})
+                run.append(
+                    "pace",
+                    {
+                        "step": step.number,
+                        "seconds": round(step.seconds, 5),
+                        "waiting": round(step.waiting, 5),
+                        "images": step.images,
+                    },
+                )
                 if step.number % every == 0 or step.number == plan.steps:
                     records = probe.ask(state.model.encoder)
                     for record in records:
@@ -209,17 +248,19 @@ def _any(fabric: Fabric, asked: bool) -> bool:
     """Whether any process was asked to stop, so that all stop after the same step."""
     if fabric.world_size == 1:
         return asked
-    return bool(fabric.all_reduce(torch.tensor(float(asked)), reduce_op="sum") > 0)
+    return bool(torch.as_tensor(fabric.all_reduce(torch.tensor(float(asked)), reduce_op="sum")) > 0)
 
 
 def _save_encoder(bench: Bench, state: State) -> None:
     about = {"task": type(bench.recipe.task).__name__, "step": state.step, "steps": state.steps}
-    checkpoint.save_encoder(bench.run.path / "encoder.safetensors", state.model.encoder, to_json(bench.recipe.backbone), about)
+    checkpoint.save_encoder(
+        bench.run.path / "encoder.safetensors", state.model.encoder, to_json(bench.recipe.backbone), about
+    )
 
 
 def _finish(bench: Bench, plan: Plan, state: State) -> None:
     """What is worth knowing once training has ended, early or not: label-free quality, exhibits, the report."""
-    from selfsight.report import write_report
+    from selfsight.reporting import write_report
 
     run, seed = bench.run, bench.recipe.seed
     after, before = state.model.encoder.cpu(), untrained(bench.recipe, plan)
@@ -236,7 +277,11 @@ def _finish(bench: Bench, plan: Plan, state: State) -> None:
     last = run.lines("probes")
     told = f"; {last[-1]['name']} {last[-1]['value']:.3g} (untrained {last[-1]['untrained']:.3g})" if last else ""
     bench.console.print(f"{state.step:,} of {state.steps:,} steps made{told}", highlight=False)
-    bench.console.print(f"encoder: {run.path / 'encoder.safetensors'}\nreport:  {run.path / 'report.html'}", highlight=False, soft_wrap=True)
+    bench.console.print(
+        f"encoder: {run.path / 'encoder.safetensors'}\nreport:  {run.path / 'report.html'}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _console(console: Console | None) -> Console:

@@ -35,7 +35,7 @@ class Encoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.net = nn.Sequential(nn.Flatten(), nn.Linear(64, 24), nn.ReLU(), nn.Dropout(0.1))
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(64, 24), nn.ReLU(), nn.Dropout(0.5))
         with torch.no_grad():
             for place, parameter in enumerate(self.net.parameters()):
                 parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(place)) / 8)
@@ -72,6 +72,8 @@ def numbers(scores: Iterable[Score]) -> list[tuple[object, ...]]:
 
 @each_probe
 def test_same_seed_same_numbers_whatever_the_global_state(probe: Probe) -> None:
+    torch.manual_seed(122)
+    np.random.seed(122)
     first = list(probe.scores(subject(informative=False), 7))
     torch.manual_seed(123)
     np.random.seed(123)

@@ -83,7 +83,7 @@ def test_prepare_is_a_function_of_its_generator(task, photographs):
     assert not torch.equal(one.inputs, other.inputs)
     assert one.inputs.shape[0] == 16
     assert one.inputs.ndim == 5
-    assert 0 <= one.inputs.min()
+    assert one.inputs.min() >= 0
     assert one.inputs.max() <= 1
     assert torch.equal(one.index, torch.arange(16))
 
@@ -117,7 +117,9 @@ def test_constant_is_the_loss_of_a_constant_answer(task, photographs):
     n = 16
     model, example = model_of(task), task.prepare(batch_of(photographs, n), now())
     shapes = {name: value.shape for name, value in task.predict(model, example).items()}
-    answer = {name: torch.randn(1, *shape[1:], generator=generator(name)).requires_grad_() for name, shape in shapes.items()}
+    answer = {
+        name: torch.randn(1, *shape[1:], generator=generator(name)).requires_grad_() for name, shape in shapes.items()
+    }
     optimizer = torch.optim.Adam(list(answer.values()), lr=0.05)
     for _ in range(300):
         optimizer.zero_grad()

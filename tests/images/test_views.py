@@ -34,9 +34,11 @@ def features(views: torch.Tensor) -> np.ndarray:
     gray = views.mean(1)
     half = views.shape[-1] // 2
     columns = [
-        *views.mean((2, 3)).unbind(1), *views.std((2, 3)).unbind(1),
+        *views.mean((2, 3)).unbind(1),
+        *views.std((2, 3)).unbind(1),
         (views.amax(1) - views.amin(1)).mean((1, 2)),
-        (gray[:, 1:] - gray[:, :-1]).abs().mean((1, 2)), (gray[:, :, 1:] - gray[:, :, :-1]).abs().mean((1, 2)),
+        (gray[:, 1:] - gray[:, :-1]).abs().mean((1, 2)),
+        (gray[:, :, 1:] - gray[:, :, :-1]).abs().mean((1, 2)),
         gray[:, :half].mean((1, 2)) - gray[:, half:].mean((1, 2)),
         gray[:, :, :half].mean((1, 2)) - gray[:, :, half:].mean((1, 2)),
         (views[:, 0] - views[:, 2]).mean((1, 2)),
@@ -49,16 +51,23 @@ def composed(v: Views) -> v2.Compose:
     scale = SIDE / 224
     jitter = v2.ColorJitter(v.brightness, v.contrast, v.saturation, v.hue)
     blur = v2.GaussianBlur(2 * radius + 1, (v.sigma[0] * scale, v.sigma[1] * scale))
-    return v2.Compose([
-        v2.RandomResizedCrop(SIDE, scale=v.crop, ratio=v.ratio, antialias=True), v2.RandomHorizontalFlip(v.flip),
-        v2.RandomApply([jitter], v.jitter), v2.RandomGrayscale(v.gray), v2.RandomApply([blur], v.blur),
-        v2.RandomSolarize(0.5, v.solarise),
-    ])
+    return v2.Compose(
+        [
+            v2.RandomResizedCrop(SIDE, scale=v.crop, ratio=v.ratio, antialias=True),
+            v2.RandomHorizontalFlip(v.flip),
+            v2.RandomApply([jitter], v.jitter),
+            v2.RandomGrayscale(v.gray),
+            v2.RandomApply([blur], v.blur),
+            v2.RandomSolarize(0.5, v.solarise),
+        ]
+    )
 
 
 RECIPES = {
     "standard": Views(),
-    "strong": Views(crop=(0.08, 1.0), brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, solarise=0.2, sigma=(0.1, 8.0)),
+    "strong": Views(
+        crop=(0.08, 1.0), brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, solarise=0.2, sigma=(0.1, 8.0)
+    ),
     "geometry": Views(crop=(0.1, 0.6)).gentle(),
     "jitter": Views(crop=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0, jitter=1.0, gray=0.0, blur=0.0, hue=0.4),
 }
@@ -129,7 +138,12 @@ def test_nothing_asked_nothing_changed(cat):
 
 
 def test_one_channel(cat):
-    assert Views(solarise=0.5, rotate=20.0)(cat[None, :1].expand(6, -1, -1, -1), generator("one")).shape == (6, 1, SIDE, SIDE)
+    assert Views(solarise=0.5, rotate=20.0)(cat[None, :1].expand(6, -1, -1, -1), generator("one")).shape == (
+        6,
+        1,
+        SIDE,
+        SIDE,
+    )
 
 
 def test_rows_of_a_resize_sum_to_one():

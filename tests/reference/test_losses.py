@@ -62,6 +62,7 @@ def test_simclr_is_nt_xent(z):
 
 def slow_vicreg(z1, z2, invariance, mu, nu) -> float:
     """Bardes et al. 2022, equations 1 to 6, with means over N and sums over d written out."""
+
     def v(z):
         short = 0.0
         for j in range(P):
@@ -98,7 +99,9 @@ def test_byol(z):
     """Grill et al. 2020, equation 2, both ways."""
     a, b, c, d = z[0], z[1], z[1].roll(1, 0), z[0].roll(2, 0)
     outcome = BYOL(projection=P).loss({"first": a, "second": b, "first seen": c, "second seen": d}, NOTHING)
-    slow = sum(2 - 2 * cosine(p.tolist(), q.tolist()) for p, q in [*zip(a, d, strict=True), *zip(b, c, strict=True)]) / N
+    slow = (
+        sum(2 - 2 * cosine(p.tolist(), q.tolist()) for p, q in [*zip(a, d, strict=True), *zip(b, c, strict=True)]) / N
+    )
     assert float(outcome.loss) == pytest.approx(slow, rel=1e-5)
 
 
@@ -137,5 +140,11 @@ def test_rotation_shows_each_position_equally_often_and_truthfully(photographs):
     for image, shown, turn in zip(images, example.inputs, example.answer, strict=True):
         assert torch.allclose(torch.rot90(image.float() / 255, int(turn), (-2, -1)), shown[0], atol=1e-5)
     logits = torch.randn(40, 4, generator=generator("logits"))
-    slow = -sum(math.log(math.exp(row[t]) / sum(map(math.exp, row))) for row, t in zip(logits.tolist(), example.answer.tolist(), strict=True)) / 40
+    slow = (
+        -sum(
+            math.log(math.exp(row[t]) / sum(map(math.exp, row)))
+            for row, t in zip(logits.tolist(), example.answer.tolist(), strict=True)
+        )
+        / 40
+    )
     assert float(task.loss({"logits": logits}, example).loss) == pytest.approx(slow, rel=1e-5)

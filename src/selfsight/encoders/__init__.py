@@ -10,5 +10,5 @@ __all__ = ["Small", "Timm", "named"]
 
 
 def named(name: str) -> Backbone:
-    """"small" is the small default; any other name is one of timm's."""
+    """ "small" is the small default; any other name is one of timm's."""
     return Small() if name.lower() == "small" else Timm(name=name)

@@ -33,12 +33,21 @@ class Small(Backbone):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net = ResNet(
-                BasicBlock, (self.blocks,) * 4, num_classes=0, in_chans=channels,
-                channels=tuple(self.width * 2**stage for stage in range(4)), stem_width=self.width,
+                BasicBlock,
+                (self.blocks,) * 4,
+                num_classes=0,
+                in_chans=channels,
+                channels=tuple(self.width * 2**stage for stage in range(4)),
             )
-            # timm's stem is 7 x 7 of stride 2 with 64 channels, and a pooling of stride 2: far too coarse here.
-            net.conv1 = nn.Conv2d(channels, net.conv1.out_channels, 3, stride=2, padding=1, bias=False)
+            # timm's stem is 7 x 7 with 64 channels, whatever the width of the stages: a third of the work of a net this
+            # small. Ours is as wide as the first stage, whose first block then needs no projection.
+            net.conv1 = nn.Conv2d(channels, self.width, 3, stride=2, padding=1, bias=False)
             nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
+            net.bn1 = nn.BatchNorm2d(self.width)
+            net.layer1[0] = BasicBlock(self.width, self.width)
+            net.layer1[0].zero_init_last()
+            nn.init.kaiming_normal_(net.layer1[0].conv1.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.kaiming_normal_(net.layer1[0].conv2.weight, mode="fan_out", nonlinearity="relu")
         if size < 96:
             net.maxpool = nn.Identity()
         encoder = Encoder(net, channels=channels, size=size)

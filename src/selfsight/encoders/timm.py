@@ -50,17 +50,21 @@ class Timm(Backbone):
         try:
             encoder = Encoder(net, channels=channels, size=size, note=note, **scaling)
         except (RuntimeError, AssertionError) as error:
-            raise UserError(f"{self.name} cannot take {size}-pixel images ({error}). Try a larger --size or another --encoder.") from error
+            raise UserError(
+                f"{self.name} cannot take {size}-pixel images ({error}). Try a larger --size or another --encoder."
+            ) from error
         if pretrained:
             count, sizes = len(net.state_dict()), sum(p.numel() for p in net.parameters())
-            encoder.loaded = Loaded(f"timm ({net.pretrained_cfg.get('tag') or 'default'})", count, count, sizes, sizes, (), ())
+            encoder.loaded = Loaded(
+                f"timm ({net.pretrained_cfg.get('tag') or 'default'})", count, count, sizes, sizes, (), ()
+            )
         elif self.weights:
             tensors, _ = read_weights(self.weights)
             encoder.loaded = load_weights(encoder.net, tensors, self.weights, self.partial)
         return encoder
 
 
-def _create(name: str, channels: int, size: int, pretrained: bool) -> tuple[nn.Module, str]:
+def _create(name: str, channels: int, size: int, pretrained: bool) -> tuple[Any, str]:
     import timm
 
     settings: dict[str, Any] = {"num_classes": 0, "in_chans": channels, "pretrained": pretrained}
@@ -87,7 +91,7 @@ def _is_transformer(name: str) -> bool:
     return hasattr(getattr(net, "patch_embed", None), "patch_size") and hasattr(net, "pos_embed")
 
 
-def _fit_stem(net: nn.Module, size: int) -> str:
+def _fit_stem(net: Any, size: int) -> str:
     """Takes strides out of the stem until the last map is at least LAST_MAP wide; says what was done."""
     reduction = net.feature_info[-1]["reduction"] if getattr(net, "feature_info", None) else 32
     notes = []
@@ -107,7 +111,7 @@ def _fit_stem(net: nn.Module, size: int) -> str:
     return "; ".join(notes)
 
 
-def _stem(net: nn.Module) -> list[tuple[str, nn.Module]]:
+def _stem(net: Any) -> list[tuple[str, nn.Module]]:
     """The first strided convolution, and a strided pooling at the top level: what stands before the stages."""
     found: list[tuple[str, nn.Module]] = []
     for name, module in net.named_modules():

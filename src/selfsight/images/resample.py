@@ -65,8 +65,8 @@ def rotate(images: Tensor, degrees: Tensor) -> Tensor:
     angle = degrees.float() * (torch.pi / 180)
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
     ratio = images.shape[-2] / images.shape[-1]
-    turn = torch.stack(
-        [torch.stack([cos, -sin * ratio, zero], -1), torch.stack([sin / ratio, cos, zero], -1)], 1
-    )
+    turn = torch.stack([torch.stack([cos, -sin * ratio, zero], -1), torch.stack([sin / ratio, cos, zero], -1)], 1)
     grid = torch.nn.functional.affine_grid(turn, list(images.shape), align_corners=False)
-    return torch.nn.functional.grid_sample(images, grid.to(images.dtype), padding_mode="reflection", align_corners=False)
+    return torch.nn.functional.grid_sample(
+        images, grid.to(images.dtype), padding_mode="reflection", align_corners=False
+    )

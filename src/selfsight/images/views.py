@@ -153,9 +153,7 @@ def _uniform(shape: int | tuple[int, ...], generator: Generator, low: float = 0.
     return low + (high - low) * torch.rand(shape, generator=generator)
 
 
-def _some(
-    views: Tensor, chance: float, generator: Generator, change: Callable[[Tensor, Tensor], Tensor]
-) -> Tensor:
+def _some(views: Tensor, chance: float, generator: Generator, change: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """Applies `change(those views, their numbers)` to each view with the given chance."""
     which = (_uniform(len(views), generator) < chance).nonzero()[:, 0]
     if not len(which):

@@ -48,7 +48,7 @@ class Clustering(Probe):
     def _clusters(self, features: np.ndarray, count: int, seed: int) -> np.ndarray:
         """(M, D) -> (M,) cluster codes; fewer than `count` where there are fewer different images."""
         from sklearn.cluster import KMeans
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+        from threadpoolctl import threadpool_limits
 
         count = min(count, len(np.unique(features, axis=0)))
         # several threads add up the centres in the order in which they finish, and the last digits differ

@@ -56,12 +56,7 @@ class FineTune(Probe):
         if subject.build is None:
             return
         require_sound(subject)
-        generator = torch.Generator().manual_seed(seed)
-        with torch.random.fork_rng(devices=[]):  # dropout and its like draw from torch's global generator
-            torch.manual_seed(seed)
-            encoder, head = self._parts(subject, generator)
-            self._train(encoder, head, subject.train, generator)
-            values = self._logits(encoder, head, subject.val)
+        values = self._logits(*self.trained(subject, seed), subject.val)
         if not np.isfinite(values).all():
             raise UserError(
                 f"{subject.name}: fine-tuning diverged at rates {self.head_rate:g} (head) and {self.encoder_rate:g} "
@@ -80,6 +75,15 @@ class FineTune(Probe):
 
     def _starts(self, count: int) -> range:
         return range(0, count - 1, self.batch)  # a last batch of one image has no variance to normalise by
+
+    def trained(self, subject: Subject, seed: int) -> tuple[nn.Module, nn.Module]:
+        """The subject's encoder and a head, trained on its training images; `subject.build` must be there."""
+        generator = torch.Generator().manual_seed(seed)
+        with torch.random.fork_rng(devices=[]):  # dropout and its like draw from torch's global generator
+            torch.manual_seed(seed)
+            encoder, head = self._parts(subject, generator)
+            self._train(encoder, head, subject.train, generator)
+        return encoder, head
 
     def _parts(self, subject: Subject, generator: torch.Generator) -> tuple[nn.Module, nn.Module]:
         assert subject.build is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from PIL import Image
 
@@ -22,11 +23,11 @@ class Packed(Source):
         labels = store.labels()
         named = [labels.classes[code] if code >= 0 else None for code in labels.codes]
 
-        def reading(row: int) -> Image.Image:
+        def picture(row: int) -> Image.Image:
             pixels = store.images[row]
             return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
         return [
-            Item(name, lambda row=row: reading(row), store.hashes[row], named[row], str(store.splits[row]) or None)
+            Item(name, partial(picture, row), store.hashes[row], named[row], str(store.splits[row]) or None)
             for row, name in enumerate(store.names)
         ]

@@ -53,7 +53,7 @@ class BYOL(Task):
     def predict(self, model: Model, example: Example) -> Prediction:
         pictures = flat(example)
         foretold = model.parts["predictor"](model.parts["projector"](model.encoder(pictures)))
-        twin = model.parts["twin"]
+        twin = _twin(model)
         with torch.no_grad():
             seen = twin["projector"](twin["encoder"](pictures))
         return {"first": foretold[0::2], "second": foretold[1::2], "first seen": seen[0::2], "second seen": seen[1::2]}
@@ -66,7 +66,7 @@ class BYOL(Task):
 
     def after_step(self, model: Model, example: Example, prediction: Prediction, now: Now) -> None:
         keep = 1 - (1 - self.momentum) * (math.cos(math.pi * now.share) + 1) / 2
-        twin = model.parts["twin"]
+        twin = _twin(model)
         with torch.no_grad():
             for own, other in ((model.encoder, twin["encoder"]), (model.parts["projector"], twin["projector"])):
                 torch._foreach_lerp_(list(other.parameters()), list(own.parameters()), 1 - keep)
@@ -79,6 +79,12 @@ class BYOL(Task):
 
     def caption(self, example: Example, i: int) -> str:
         return "one image, two views"
+
+
+def _twin(model: Model) -> nn.ModuleDict:
+    twin = model.parts["twin"]
+    assert isinstance(twin, nn.ModuleDict)
+    return twin
 
 
 def _distance(foretold: Tensor, seen: Tensor) -> Tensor:

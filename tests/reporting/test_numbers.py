@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from selfsight.report import numbers as written
+from selfsight.reporting import numbers as written
 
 THIN, MINUS = written.THIN, written.MINUS
 

@@ -10,14 +10,20 @@ import re
 from pathlib import Path
 
 from selfsight.errors import UserError
-from selfsight.report.account import again_section, facts, files_section, settings_section, time_section
-from selfsight.report.evidence import Evidence, dict_at, read
-from selfsight.report.gallery import map_section, neighbour_section, thumbs
-from selfsight.report.markup import Markup, tag
-from selfsight.report.scoretable import class_section, score_section
-from selfsight.report.sections import findings_section, label_free_section, loss_section, probe_section, puzzle_section
-from selfsight.report.style import SHEET
-from selfsight.report.verdict import verdict
+from selfsight.reporting.account import again_section, facts, files_section, settings_section, time_section
+from selfsight.reporting.evidence import Evidence, dict_at, read
+from selfsight.reporting.gallery import map_section, neighbour_section, thumbs
+from selfsight.reporting.markup import Markup, tag
+from selfsight.reporting.scoretable import class_section, score_section
+from selfsight.reporting.sections import (
+    findings_section,
+    label_free_section,
+    loss_section,
+    probe_section,
+    puzzle_section,
+)
+from selfsight.reporting.style import SHEET
+from selfsight.reporting.verdict import verdict
 from selfsight.run import Run, replacing
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from selfsight.report.charts import Band, Line, line_chart, smoothed, thinned
-from selfsight.report.evidence import Evidence, Records, column, rows_at, texts_at
-from selfsight.report.markup import Markup, Node, scrolling, table, tag
-from selfsight.report.numbers import decimal, interval, is_share, number, percent, score, whole
+from selfsight.reporting.charts import Band, Line, line_chart, smoothed, thinned
+from selfsight.reporting.evidence import Evidence, Records, column, rows_at, texts_at
+from selfsight.reporting.markup import Markup, Node, scrolling, table, tag
+from selfsight.reporting.numbers import decimal, interval, is_share, number, percent, score, whole
 
 MEASURES = 6
 """Small charts of a task's own measures, at most."""

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from selfsight.report.verdict import verdict
+from selfsight.reporting.verdict import verdict
 
 LOSSES = [{"step": step, "loss": 2.31 + 0.01 * (-1) ** step} for step in range(1, 1201)]
 PLAN = {"steps": 1200, "constant": 5.541}

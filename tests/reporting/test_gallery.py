@@ -12,8 +12,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selfsight.report.evidence import read
-from selfsight.report.gallery import BORDER, COLUMNS, LARGE, SIDE, SMALL, map_section, neighbour_section, spread, thumbs
+from selfsight.reporting.evidence import read
+from selfsight.reporting.gallery import (
+    BORDER,
+    COLUMNS,
+    LARGE,
+    SIDE,
+    SMALL,
+    map_section,
+    neighbour_section,
+    spread,
+    thumbs,
+)
 from selfsight.run import Run
 
 

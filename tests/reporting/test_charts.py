@@ -8,7 +8,19 @@ import re
 import numpy as np
 import pytest
 
-from selfsight.report.charts import Axis, Band, Line, area, axes, dots, line_chart, path, range_bar, smoothed, thinned
+from selfsight.reporting.charts import (
+    Axis,
+    Band,
+    Line,
+    area,
+    axes,
+    dots,
+    line_chart,
+    path,
+    range_bar,
+    smoothed,
+    thinned,
+)
 
 
 def numbers_in(text: str) -> list[float]:

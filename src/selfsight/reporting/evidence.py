@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from selfsight.errors import UserError
-from selfsight.report.numbers import number
+from selfsight.reporting.numbers import number
 from selfsight.run import Run
 
 Records = list[dict[str, Any]]

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from selfsight.report.charts import Axis, dots
-from selfsight.report.evidence import Evidence, dict_at, rows_at
-from selfsight.report.markup import Markup, tag
-from selfsight.report.numbers import count, number, whole
-from selfsight.report.sections import data_address, jpeg, missing, section
+from selfsight.reporting.charts import Axis, dots
+from selfsight.reporting.evidence import Evidence, dict_at, rows_at
+from selfsight.reporting.markup import Markup, tag
+from selfsight.reporting.numbers import count, number, whole
+from selfsight.reporting.sections import data_address, jpeg, missing, section
 
 SIDE, BORDER, COLUMNS = 48, 4, 24
 """Pixels of a thumbnail in the sheet, of the border around it, and thumbnails a row."""

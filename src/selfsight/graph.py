@@ -33,11 +33,20 @@ def write_onnx(path: Path, encoder: Encoder) -> None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the exporter's notes on its own deprecations
                 torch.onnx.export(
-                    encoder, (example,), str(temporary), input_names=["images"], output_names=["embeddings"],
-                    dynamic_shapes={"images": {0: torch.export.Dim("n")}}, dynamo=True, external_data=False, verbose=False,
+                    encoder,
+                    (example,),
+                    str(temporary),
+                    input_names=["images"],
+                    output_names=["embeddings"],
+                    dynamic_shapes={"images": {0: torch.export.Dim("n")}},
+                    dynamo=True,
+                    external_data=False,
+                    verbose=False,
                 )
         except Exception as error:
-            raise UserError(f"This encoder cannot be exported to ONNX ({str(error).splitlines()[0]}); safetensors always can.") from error
+            raise UserError(
+                f"This encoder cannot be exported to ONNX ({str(error).splitlines()[0]}); safetensors always can."
+            ) from error
         _compare(temporary, encoder, example)
 
 
@@ -52,4 +61,7 @@ def _compare(path: Path, encoder: Encoder, example: torch.Tensor) -> None:
         ours = encoder(example).numpy()
     apart = float(np.abs(theirs - ours).max() / np.abs(ours).max())
     if apart > AGREE:
-        raise UserError(f"The ONNX graph answers differently from the encoder (by {apart:.1%} of its largest value) and was not kept.")
+        raise UserError(
+            f"The ONNX graph answers differently from the encoder (by {apart:.1%} of its largest value) and "
+            "was not kept."
+        )

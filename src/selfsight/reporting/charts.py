@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from selfsight.report.markup import Markup, tag
-from selfsight.report.numbers import THIN, number, tick_text, ticks
+from selfsight.reporting.markup import Markup, tag
+from selfsight.reporting.numbers import THIN, number, tick_text, ticks
 
 SPAN = 1000
 COLUMNS = 1000

@@ -8,11 +8,11 @@ import re
 import shlex
 from typing import Any
 
-from selfsight.report.charts import Line, line_chart, smoothed, thinned
-from selfsight.report.evidence import Evidence, column, dict_at
-from selfsight.report.markup import Markup, Node, table, tag
-from selfsight.report.numbers import count, decimal, duration, number, percent, whole
-from selfsight.report.sections import missing, section
+from selfsight.reporting.charts import Line, line_chart, smoothed, thinned
+from selfsight.reporting.evidence import Evidence, column, dict_at
+from selfsight.reporting.markup import Markup, Node, table, tag
+from selfsight.reporting.numbers import count, decimal, duration, number, percent, whole
+from selfsight.reporting.sections import missing, section
 
 LISTED = 50
 """Files listed by name."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from selfsight.report.evidence import Evidence, Records, rows_at
-from selfsight.report.numbers import count, decimal, interval, is_share, number, score, whole
+from selfsight.reporting.evidence import Evidence, Records, rows_at
+from selfsight.reporting.numbers import count, decimal, interval, is_share, number, score, whole
 
 WINDOW = 50
 """Steps the final loss is a mean of, at most; a quarter of a short training."""

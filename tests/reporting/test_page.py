@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from selfsight.errors import UserError
-from selfsight.report import write_report
-from selfsight.report.evidence import read
-from selfsight.report.markup import VOID, Markup, render, table, tag
-from selfsight.report.page import page
+from selfsight.reporting import write_report
+from selfsight.reporting.evidence import read
+from selfsight.reporting.markup import VOID, Markup, render, table, tag
+from selfsight.reporting.page import page
 from selfsight.run import Run
 
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>&amp;"
@@ -282,5 +282,5 @@ def test_findings_are_shown_worst_first(whole_run, tmp_path):
 
 
 def test_torch_stays_out():
-    code = "import sys, selfsight.report; sys.exit('torch' in sys.modules or 'skimage' in sys.modules)"
+    code = "import sys, selfsight.reporting; sys.exit('torch' in sys.modules or 'skimage' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -238,7 +238,7 @@ def bare_run(tmp_path: Path) -> Run:
 @pytest.fixture
 def evidence_of() -> Callable[..., Any]:
     """Builds an Evidence that holds what is given and nothing else."""
-    from selfsight.report.evidence import Evidence
+    from selfsight.reporting.evidence import Evidence
 
     def make(**known: Any) -> Evidence:
         empty: dict[str, Any] = {

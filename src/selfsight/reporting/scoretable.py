@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from selfsight.report.charts import Axis, range_bar
-from selfsight.report.evidence import Evidence, Records, dict_at, rows_at, texts_at
-from selfsight.report.markup import Markup, Node, scrolling, table, tag
-from selfsight.report.numbers import count, difference, interval, is_share, number, percent, score, whole
-from selfsight.report.sections import missing, section
-from selfsight.report.verdict import NAMES, outcome, same_measure
+from selfsight.reporting.charts import Axis, range_bar
+from selfsight.reporting.evidence import Evidence, Records, dict_at, rows_at, texts_at
+from selfsight.reporting.markup import Markup, Node, scrolling, table, tag
+from selfsight.reporting.numbers import count, difference, interval, is_share, number, percent, score, whole
+from selfsight.reporting.sections import missing, section
+from selfsight.reporting.verdict import NAMES, outcome, same_measure
 
 CLASSES = 25
 """Classes shown at once; the others are folded away."""

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selfsight.report import write_report
+from selfsight.reporting import write_report
 from selfsight.run import Run
 
 CHROMIUM = next(

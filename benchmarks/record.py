@@ -1,0 +1,49 @@
+"""What every benchmark prints and keeps: one JSON object with its claims, rows, machine and versions."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from selfsight.environment import PACKAGES, machine, version
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A number with its interval, and the bar it is held to."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    n: int
+    bar: float
+    holds: bool
+
+
+def parser(about: str | None) -> argparse.ArgumentParser:
+    """A parser with the two words that every benchmark takes."""
+    made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--out", type=Path, help="also write the JSON here")
+    made.add_argument("--quick", action="store_true", help="a rough answer in ten minutes at most")
+    return made
+
+
+def conclude(name: str, claims: list[Claim], rows: list[dict[str, Any]], out: Path | None) -> None:
+    """Prints the object as the last line of stdout, and writes it to `out`."""
+    told = {
+        "benchmark": name,
+        "command": " ".join(["python", *sys.argv]),
+        "machine": machine(),
+        "versions": {package: version(package) for package in PACKAGES},
+        "claims": [asdict(claim) for claim in claims],
+        "rows": rows,
+    }
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(told))

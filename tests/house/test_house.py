@@ -1,0 +1,105 @@
+"""The layout holds what CONTRIBUTING.md says of it."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import selfsight
+from selfsight.cli import COMMANDS
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted((ROOT / "src" / "selfsight").rglob("*.py"))
+MODULES = [
+    module.name
+    for module in pkgutil.walk_packages(selfsight.__path__, "selfsight.")
+    if not module.name.endswith("__main__")
+]
+
+
+def test_import_floors():
+    linted = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports"], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert linted.returncode == 0, linted.stdout[-3000:]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT / "src")))
+def test_files_are_short_say_what_they_are_for_and_hold_short_functions(path):
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    assert len(text.splitlines()) <= 400
+    assert ast.get_docstring(tree), "a module begins with what it is for"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno < 45, f"{node.name} is too long"
+    assert path.stem not in {"utils", "helpers", "common", "manager", "base", "misc"}
+    assert not re.search(r"\b(TODO|FIXME|XXX)\b", text)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_can_be_imported_alone(name):
+    importlib.import_module(name)
+
+
+def test_every_public_name_is_there():
+    for name in selfsight.__all__:
+        assert getattr(selfsight, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        selfsight.nothing  # noqa: B018
+
+
+def test_finals_are_frozen_documented_and_not_overridden():
+    import dataclasses
+
+    from selfsight import encoders, probes, sources, tasks
+    from selfsight.encoder import Backbone
+    from selfsight.probe import Probe
+    from selfsight.source import Source
+    from selfsight.task import Task
+
+    for package, word in ((tasks, Task), (encoders, Backbone), (probes, Probe), (sources, Source)):
+        finals = [
+            value
+            for name in package.__all__
+            if isinstance(value := getattr(package, name), type) and issubclass(value, word)
+        ]
+        assert finals
+        for final in finals:
+            assert dataclasses.fields(final) is not None
+            assert final.__dataclass_params__.frozen
+            assert word in final.__bases__, "a final stands directly below its word"
+            assert "Good" in final.__doc__ or "Good" in sys.modules[final.__module__].__doc__, (
+                f"{final.__name__}: when is it good, when poor?"
+            )
+
+
+def test_readme_names_every_command_and_file():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in COMMANDS:
+        assert f"selfsight {name}" in readme, name
+    top = {path.name for path in (ROOT / "src" / "selfsight").iterdir() if path.suffix == ".py" or path.is_dir()} - {
+        "__pycache__",
+        "__init__.py",
+        "__main__.py",
+    }
+    missing = [name for name in sorted(top) if f"{name.removesuffix('.py')}" not in readme]
+    assert not missing
+
+
+def test_every_dependency_has_its_reason():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    told = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8").lower()
+    wanted = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    for one in wanted:
+        name = re.match(r"[\w-]+", one)[0].lower()
+        assert name == "selfsight" or name in told, name
