@@ -19,8 +19,10 @@ check: $(VENV)/test.stamp
 bench: $(VENV)/demo.stamp
 	$(BIN)/python benchmarks/quality.py --quick --out build/quality.json
 
-docs: $(VENV)/test.stamp
-	$(BIN)/python docs/make.py
+docs: $(VENV)/made.stamp
+	$(BIN)/python -m pip install --quiet 'mkdocs>=1.6,<2'
+	$(BIN)/python -m mkdocs build --strict --quiet
+	@echo build/docs/index.html
 
 $(VENV)/made.stamp:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "selfsight needs Python 3.11 or newer; call: make PYTHON=python3.11 ...")'

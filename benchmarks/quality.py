@@ -78,16 +78,23 @@ def main() -> None:
             continue
         for task in SETS[name].tasks[: 1 if words.quick else None]:
             for seed in range(seeds):
-                evaluation = one(name, words.data, task, minutes, seed, console)
+                evaluation, speed = one(name, words.data, task, minutes, seed, console)
                 rows.append(
-                    {"set": name, "task": type(task).__name__, "seed": seed, "minutes": minutes, **evaluation.to_json()}
+                    {
+                        "set": name,
+                        "task": type(task).__name__,
+                        "seed": seed,
+                        "minutes": minutes,
+                        "images_per_second": speed,
+                        **evaluation.to_json(),
+                    }
                 )
                 claims += claimed(name, task, seed, evaluation)
     conclude("quality", claims, rows, words.out)
 
 
-def one(name: str, data: Path, task: Task, minutes: float, seed: int, console: Console) -> Evaluation:
-    """One training and its evaluation."""
+def one(name: str, data: Path, task: Task, minutes: float, seed: int, console: Console) -> tuple[Evaluation, float]:
+    """One training -> its evaluation, and images learned from per second."""
     with tempfile.TemporaryDirectory() as scratch:
         source = SETS[name].source(data / SETS[name].place, Path(scratch))
         run = selfsight.pretrain(
@@ -105,7 +112,7 @@ def one(name: str, data: Path, task: Task, minutes: float, seed: int, console: C
         f"{name} {type(task).__name__} seed {seed}, {minutes:g} minutes at {speed:.0f} images/s: {json.dumps(shown)}",
         soft_wrap=True,
     )
-    return evaluation
+    return evaluation, round(speed, 1)
 
 
 def claimed(name: str, task: Task, seed: int, evaluation: Evaluation) -> list[Claim]:

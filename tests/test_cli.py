@@ -175,7 +175,8 @@ def test_show_draws_each_task(photo_folder, tmp_path, capsys):
         out = tmp_path / f"{task}.png"
         assert run(["show", "--task", task, "--data", photo_folder, "--out", str(out)]) == 0
         assert str(out) in capsys.readouterr().out
-        assert Image.open(out).width > 400
+        with Image.open(out) as picture:
+            assert picture.width > 400
 
 
 def test_pack_then_use(photo_folder, tmp_path, capsys):

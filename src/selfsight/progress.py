@@ -7,12 +7,15 @@ from collections import deque
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
 
 from selfsight.task import Constant
 from selfsight.train import Step
 
 WINDOW = 50
 """Steps that rates and the loss are averaged over."""
+WIDE = 150
+"""Columns from which on a bar finds room beside the words."""
 QUIET_SECONDS = 15.0
 """Between two lines where the output is not a terminal."""
 
@@ -27,8 +30,8 @@ class Line:
         self.written = time.monotonic()
         self.bar = Progress(
             TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
-            BarColumn(bar_width=18),
-            TextColumn("{task.description}"),
+            *([BarColumn(bar_width=18)] if console.width >= WIDE else []),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
             console=console,
             transient=False,
             disable=not console.is_terminal,
@@ -58,19 +61,21 @@ class Line:
             self.bar.update(self.row, completed=step.number, description=self.text(step))
 
     def text(self, step: Step) -> str:
-        """Speed, waiting, time left, loss beside the constant answer's, and the probe's last word."""
+        """Loss beside the constant answer's, the probe's last word, time left, speed, waiting: what matters most first,
+        since a narrow terminal cuts off the end."""
         seconds = sum(s.seconds for s in self.recent)
         speed = sum(s.images for s in self.recent) / seconds
         waiting = sum(s.waiting for s in self.recent) / seconds
         left = (self.steps - step.number) * seconds / len(self.recent)
         loss = sum(s.loss for s in self.recent) / len(self.recent)
         parts = [
+            f"loss {loss:.3f} (constant answer {self.constant.loss:.3f})",
+            self.spoken,
+            f"{clock(left)} left",
             f"{speed:,.0f} images/s",
             f"{waiting:.0%} waiting for data",
-            f"{clock(left)} left",
-            f"loss {loss:.3f} (constant answer {self.constant.loss:.3f})",
         ]
-        return " · ".join([*parts, self.spoken] if self.spoken else parts)
+        return " · ".join(part for part in parts if part)
 
 
 def clock(seconds: float) -> str:

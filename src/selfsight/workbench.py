@@ -84,6 +84,7 @@ def pretrain(
     if _is_first() and (where_to / "recipe.json").exists():
         Run.create(where_to)  # says that there is a run, before any work is done
     store = store_of(recipe, console)
+    recipe.backbone.build(store.images.shape[3], store.images.shape[1])  # an encoder that cannot be built leaves no run
     run = Run.create(where_to) if _is_first() else Run(where_to)
     if _is_first():
         run.write("recipe", to_json(recipe))

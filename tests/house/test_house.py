@@ -103,3 +103,22 @@ def test_every_dependency_has_its_reason():
     for one in wanted:
         name = re.match(r"[\w-]+", one)[0].lower()
         assert name == "selfsight" or name in told, name
+
+
+def test_help_is_frozen():
+    """The commands are a promise: a change of this text is a change of what users type."""
+    from selfsight.cli import overview
+
+    assert overview() == (ROOT / "tests" / "house" / "help.txt").read_text(encoding="utf-8").rstrip("\n")
+
+
+def test_settings_are_frozen():
+    """So are the names of the settings, in recipes on disk and in users' files."""
+    from selfsight.config import flatten, parse, recipe_parser
+
+    names = []
+    for task in ("SimCLR", "BYOL", "VICReg", "Rotation"):
+        found = flatten(parse(recipe_parser(), ["--data", "?", "--task", task]))
+        names += [f"{task}: {name}" for name in found if name.startswith("task.")]
+    names += [name for name in found if not name.startswith("task.")]
+    assert names == (ROOT / "tests" / "house" / "settings.txt").read_text(encoding="utf-8").split("\n")[:-1]

@@ -27,7 +27,9 @@ IMAGES = re.compile(r"^(?P<stem>.*?)[-_.]?images?[-_.]idx[34]-u?byte(?P<packed>\
 
 @dataclass(frozen=True)
 class Idx(Source):
-    """MNIST, Fashion-MNIST, KMNIST, EMNIST and the like as they are downloaded. Labels are the digits as text."""
+    """MNIST, Fashion-MNIST, KMNIST, EMNIST and the like as they are downloaded. Labels are the digits as text.
+
+    Good for these sets, read without unpacking. Poor for your own images: the format knows no names and no colour."""
 
     path: str
     """The folder, or the folder with the beginning of the file names where it holds several sets
