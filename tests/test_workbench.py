@@ -55,6 +55,7 @@ def test_a_run_holds_everything_about_it(finished):
         "checkpoints",
         "encoder.safetensors",
         "scores.json",
+        "findings.json",
         "exhibits",
         "skipped.csv",
         "duplicates.csv",

@@ -9,6 +9,7 @@ probes.jsonl        the running probe: kNN accuracy, or label-free quality, besi
 checkpoints/        step-00000123.safetensors; the last two are kept
 encoder.safetensors the encoder at the last save, what `embed`, `evaluate` and `export` use
 scores.json         what `evaluate` found
+findings.json       what the run's own numbers say against it
 exhibits/           pictures and neighbours for the report
 skipped.csv duplicates.csv   what was left out, and what was there twice
 report.html

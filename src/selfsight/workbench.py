@@ -24,6 +24,7 @@ from selfsight.encoder import Encoder
 from selfsight.environment import environment
 from selfsight.errors import UserError
 from selfsight.exhibits import draw_puzzles, show_embedding
+from selfsight.findings import plain_findings
 from selfsight.interrupt import Interrupt
 from selfsight.plan import Plan, build, engine, settle, start, untrained
 from selfsight.progress import Line
@@ -273,6 +274,8 @@ def _finish(bench: Bench, plan: Plan, state: State) -> None:
     ]
     run.write("scores", scores)
     show_embedding(run, bench.store, bench.where, after, before, seed)
+    across = sum(group.across for group in bench.store.duplicates)
+    run.write("findings", plain_findings(run, across))
     write_report(run)
     say_left_out(bench.store, bench.console, run.path / "skipped.csv")
     last = run.lines("probes")
