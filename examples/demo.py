@@ -9,6 +9,7 @@ and an untrained encoder cannot tell as well. The last line is machine-readable.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from importlib.resources import files
@@ -81,6 +82,7 @@ def main() -> None:
     pieces, run = OUT / "pieces", selfsight.Run.default_path("demo")
     if not pieces.exists():
         console.print("cutting the photographs into pieces")
+        shutil.rmtree(OUT / "pieces.part", ignore_errors=True)  # of a demo that was killed while cutting
         cut(OUT / "pieces.part")
         (OUT / "pieces.part").rename(pieces)
     # The colour of a piece says where it is from, so the views leave it nearly as it is: the standard jitter would

@@ -108,6 +108,26 @@ def test_naming_a_task_gives_that_tasks_own_defaults(data, tmp_path, task):
     assert read("--data", data, "--task", name, "--task.views.flip", "0.25").task.views.flip == 0.25
 
 
+def test_an_encoder_by_its_short_name_takes_settings(data):
+    words = ("--data", data, "--encoder", "resnet18", "--encoder.weights", "pretrained")
+    assert read(*words).encoder == Timm(name="resnet18", weights="pretrained")
+    assert read("--data", data, "--encoder", "small", "--encoder.width", "48").encoder == Small(width=48)
+    layers = {"data": data, "encoder": "resnet18"}, {"encoder": {"weights": "pretrained"}}
+    assert configure(*layers).encoder == Timm(name="resnet18", weights="pretrained")
+    assert configure({"data": data, "encoder": {"width": 24}}).encoder == Small(width=24)
+
+
+def test_a_recipe_is_a_layer_like_any_other(data):
+    below = to_json(Recipe(data=data, task=BYOL(hidden=99)))
+    assert configure(below, {"task": {"class_path": "BYOL", "init_args": {"momentum": 0.5}}}).task == BYOL(
+        hidden=99, momentum=0.5
+    )
+    assert configure(below, {"task": {"momentum": 0.5}}).task == BYOL(hidden=99, momentum=0.5)
+    assert configure(below, {"task": "Rotation"}).task == Rotation()
+    with pytest.raises(UserError, match="a file, a mapping or an object, not"):
+        configure(below, [1])
+
+
 def test_a_setting_of_the_default_task_needs_no_task_named(data, tmp_path):
     assert read("--data", data, "--task.temperature", "0.4").task == SimCLR(temperature=0.4)
     file = tmp_path / "a.json"

@@ -52,6 +52,14 @@ def test_random_weights_are_a_function_of_the_seed_alone():
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("backbone", [Small(), Timm(name="resnet18")], ids=["small", "resnet18"])
+def test_an_untrained_network_is_not_blinded(backbone):
+    """No normalisation starts at zero: the untrained baseline is as good as it can be."""
+    for name, parameter in backbone.build(3, 32).named_parameters():
+        if name.endswith("weight") and parameter.ndim == 1:
+            assert parameter.any(), name
+
+
 def test_an_unknown_name_tells_its_nearest():
     with pytest.raises(UserError, match="no backbone called 'resnt18'.*'resnet18'"):
         named("resnt18").build(3, 32)

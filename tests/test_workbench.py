@@ -44,7 +44,7 @@ def finished(photo_folder, tmp_path_factory):
 
 def test_a_run_holds_everything_about_it(finished):
     run, _ = finished
-    names = {path.name for path in run.path.iterdir()}
+    names = {path.name for path in run.path.iterdir()} - {"run.lock"}
     assert names == {
         "recipe.json",
         "environment.json",
@@ -56,6 +56,7 @@ def test_a_run_holds_everything_about_it(finished):
         "encoder.safetensors",
         "scores.json",
         "findings.json",
+        "finished.json",
         "exhibits",
         "skipped.csv",
         "duplicates.csv",
@@ -141,6 +142,40 @@ def test_the_bad_files_of_a_folder_are_listed_and_the_rest_trains(photographs, t
         assert name in said
 
 
+def test_a_run_in_use_is_not_touched(finished):
+    from filelock import FileLock
+
+    run, _ = finished
+    kept = (run.path / "finished.json").read_text()
+    (run.path / "finished.json").unlink()
+    try:
+        with FileLock(run.path / "run.lock"), pytest.raises(UserError, match="being trained by another process"):
+            selfsight.resume(run.path, console=told())
+    finally:
+        (run.path / "finished.json").write_text(kept)
+
+
+def test_arrays_can_be_learned_from_and_gone_on_with(photographs, tmp_path):
+    run, _ = small_run(photographs[:96], tmp_path / "run", steps=2)
+    assert run.json("recipe")["data"]["class_path"].endswith("Packed")
+    (run.path / "finished.json").unlink()
+    assert selfsight.resume(run, console=told()).lines("series") == run.lines("series")
+
+
+def test_baselines_never_start_from_the_weights_that_training_did(finished, photo_folder, tmp_path):
+    run, _ = finished
+    again = Small(width=8, weights=str(run.path))
+    more, _ = small_run(photo_folder, tmp_path / "run", task=SimCLR(hidden=32, projection=16), encoder=again, steps=2)
+    before = {line["name"]: line["untrained"] for line in more.lines("probes")}
+    assert before == {line["name"]: line["untrained"] for line in run.lines("probes")}
+
+
+@pytest.mark.parametrize("wrong", [{"task": "SimCLR"}, {"recipe": selfsight.Recipe(data="."), "steps": 3}])
+def test_wrong_words_in_python_are_one_sentence(wrong, photo_folder):
+    with pytest.raises(UserError, match="give a task|not both"):
+        selfsight.pretrain(photo_folder, **wrong)
+
+
 def test_nothing_readable_is_an_error(tmp_path):
     (tmp_path / "a.png").write_text("no")
     with pytest.raises(UserError, match=r"a\.png"):
@@ -165,7 +200,7 @@ def test_changed_images_cannot_be_gone_on_with(photographs, tmp_path):
     for number in range(60):
         Image.fromarray(photographs[number]).save(folder / f"{number}.png")
     run, _ = small_run(str(folder), tmp_path / "run", steps=2)
-    (run.path / "report.html").unlink()
+    (run.path / "finished.json").unlink()
     (folder / "59.png").unlink()
     with pytest.raises(UserError, match="not the ones it was started with"):
         selfsight.resume(run, console=told())
@@ -329,7 +364,7 @@ def test_a_checkpoint_that_was_damaged_gives_way_to_the_one_before(photo_folder,
     whole = run.lines("series")
     newest = run.checkpoints()[-1][1]
     newest.write_bytes(newest.read_bytes()[:1000])
-    (run.path / "report.html").unlink()
+    (run.path / "finished.json").unlink()
     selfsight.resume(run, console=console)
     assert run.lines("series") == whole
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from selfsight.encoder import Backbone, Encoder, read_weights
@@ -30,6 +29,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], described: Mapping[
 
 def save(run: Run, state: State) -> Path:
     """Writes `state` as the newest checkpoint of `run` and removes those that are one too many."""
+    run.flush()
     path = run.path / "checkpoints" / f"step-{state.step:09d}.safetensors"
     write_tensors(path, state.tensors(), {"step": state.step, "steps": state.steps, "seed": state.seed})
     for _, old in run.checkpoints()[:-KEPT]:
@@ -84,8 +84,3 @@ def load_encoder(path: str, backbone_of: Any) -> Encoder:
             "written by another version."
         ) from error
     return encoder.eval().requires_grad_(False)
-
-
-def fresh(encoder: Encoder) -> Encoder:
-    """The encoder ready to answer: eval mode, no gradients, on the CPU."""
-    return encoder.to(torch.device("cpu")).eval().requires_grad_(False)

@@ -67,10 +67,15 @@ def configure(*layers: Any) -> Recipe:
         raise UserError("Nothing to configure from: give at least one file, dictionary or object.")
     merged: dict[str, Any] = {}
     for layer in layers:
-        merged = merge(merged, _read(layer) if isinstance(layer, str | os.PathLike) else to_plain(layer))
+        plain = _read(layer) if isinstance(layer, str | os.PathLike) else to_plain(layer)
+        if not isinstance(plain, Mapping):
+            raise UserError(f"A layer of configuration is a file, a mapping or an object, not {layer!r}.")
+        merged = merge(merged, {key: _branch(key, value) for key, value in plain.items()})
     parser = recipe_parser()
     if isinstance(merged, Mapping) and isinstance(merged.get("task", {}), Mapping):
         merged = {**merged, "task": {"class_path": DEFAULT_TASK, **merged.get("task", {})}}
+    if "class_path" not in merged.get("encoder", {"class_path": ""}):
+        merged = {**merged, "encoder": {"class_path": "Small", **merged["encoder"]}}
     try:
         settings = parser.parse_object(merged)
     except (argparse.ArgumentError, TypeError, ValueError, KeyError) as error:
@@ -82,9 +87,32 @@ def merge(below: Any, above: Any) -> Any:
     """`above` over `below`: mappings key by key, anything else replaced. Another class does not inherit settings."""
     if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
         return above
-    if above.get("class_path", below.get("class_path")) != below.get("class_path"):
+    if "class_path" in above and _short(above) != _short(below):
         return dict(above)
     return {**below, **{key: merge(below[key], value) if key in below else value for key, value in above.items()}}
+
+
+def _short(branch: Mapping[str, Any]) -> str:
+    """The name of a branch's class without its module: SimCLR and selfsight.tasks.SimCLR are one."""
+    return str(branch.get("class_path", "")).rpartition(".")[2]
+
+
+def _branch(key: str, value: Any) -> Any:
+    """A task or encoder given by name, or by loose settings, in the form that merges: class_path and init_args."""
+    if key not in ("task", "encoder"):
+        return value
+    if isinstance(value, str):
+        return _encoder_named(value) if key == "encoder" else {"class_path": value}
+    if isinstance(value, Mapping) and not {"class_path", "init_args"} & set(value):
+        return {"init_args": dict(value)}
+    return value
+
+
+def _encoder_named(name: str) -> dict[str, Any]:
+    """The branch of an encoder's short name: a class as it is, "small", else a backbone of timm's."""
+    if name.lower() == "small":
+        return {"class_path": "Small"}
+    return {"class_path": name} if name != name.lower() else {"class_path": "Timm", "init_args": {"name": name}}
 
 
 def to_plain(value: Any) -> Any:
@@ -165,12 +193,31 @@ def _known_names(parser: ArgumentParser) -> set[str]:
     return names | {option.lstrip("-") for action in parser._actions for option in action.option_strings}
 
 
+def _encoder_words(argv: Sequence[str]) -> list[str]:
+    """`--encoder resnet18` as `--encoder Timm --encoder.name resnet18`, so that its other settings can follow."""
+    words: list[str] = []
+    for word in argv:
+        option, _, value = word.partition("=")
+        if option == "--encoder" and value:
+            words += ["--encoder", value]
+        else:
+            words.append(word)
+    for place in range(len(words) - 1, 0, -1):
+        name = words[place]
+        if words[place - 1] == "--encoder" and not name.startswith(("{", "-")) and not Path(name).is_file():
+            branch = _encoder_named(name)
+            settings = [f"--encoder.{key}={value}" for key, value in branch.get("init_args", {}).items()]
+            words[place : place + 1] = [branch["class_path"], *settings]
+    return words
+
+
 def _one_task(argv: Sequence[str]) -> list[str]:
     """`argv` naming a task exactly once: the default where none is named, the last where several are.
 
     jsonargparse hands the settings of a class that is replaced down to its successor, wherever the names agree: another
     task would silently run with the views of the default one.
     """
+    argv = _encoder_words(argv)
     words, named = list(argv), [i for i, word in enumerate(argv) if word == "--task" or word.startswith("--task=")]
     files = [i for i, word in enumerate(words[1:], 1) if words[i - 1] == "--config" and Path(word).is_file()]
     in_files = [

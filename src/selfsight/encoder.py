@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import abc
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,25 @@ class Backbone(abc.ABC):
 
         Raises UserError where the backbone cannot take such images or its weights do not match.
         """
+
+
+def without_weights(backbone: Backbone) -> Backbone:
+    """The same backbone with random weights: what an untrained baseline is built from."""
+    given: Any = backbone
+    return replace(given, weights=None) if getattr(backbone, "weights", None) else backbone
+
+
+def open_branches(net: nn.Module) -> None:
+    """Sets normalisations that start at zero to one, in place.
+
+    Residual networks often start the last normalisation of each block at zero, so that every block begins as the
+    identity. An untrained network is then nearly blind (Fashion-MNIST, small encoder, kNN: 54 % with zeros, 75 % with
+    ones), and beside it every trained one would look better than it is.
+    """
+    for module in net.modules():
+        weight = getattr(module, "weight", None)
+        if isinstance(weight, nn.Parameter) and weight.ndim == 1 and not weight.any():
+            nn.init.ones_(weight)
 
 
 def load_weights(net: nn.Module, tensors: dict[str, Tensor], path: str, partial: bool = False) -> Loaded:

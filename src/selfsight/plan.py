@@ -17,6 +17,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 
 from selfsight.batch import Batch
+from selfsight.encoder import without_weights
 from selfsight.errors import UserError
 from selfsight.recipe import Recipe
 from selfsight.task import Model
@@ -70,8 +71,9 @@ def settle(recipe: Recipe, images: np.ndarray, where: np.ndarray) -> Plan:
             f"There is {count} image to learn from; at least 2 are needed, and some hundred to learn anything."
         )
     batch = min(recipe.batch, count)
-    batch -= batch % recipe.accumulate
-    if batch // recipe.accumulate < 2:
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    batch -= batch % (recipe.accumulate * world)  # every process and part gets as many
+    if batch // (recipe.accumulate * world) < 2:
         raise UserError(
             f"{count} images are too few for --accumulate {recipe.accumulate}: each part of a batch needs at least 2."
         )
@@ -81,6 +83,10 @@ def settle(recipe: Recipe, images: np.ndarray, where: np.ndarray) -> Plan:
     elif recipe.epochs is not None:
         steps = max(1, round(recipe.epochs * (count // batch)))
     else:
+        if world > 1:
+            raise UserError(
+                "With several processes give --epochs or --steps: minutes cannot be foretold from one of them."
+            )
         if seconds is None:
             seconds = statistics.median(time_steps(recipe, (precision,), images, where, batch)[precision])
         steps = max(1, round((recipe.minutes or MINUTES) * 60 / seconds))
@@ -183,4 +189,4 @@ def _alone(precision: str) -> Fabric:
 
 def untrained(recipe: Recipe, plan: Plan) -> torch.nn.Module:
     """The encoder as it was before the first step."""
-    return recipe.backbone.build(plan.channels, plan.size, recipe.seed).eval().requires_grad_(False)
+    return without_weights(recipe.backbone).build(plan.channels, plan.size, recipe.seed).eval().requires_grad_(False)

@@ -29,7 +29,7 @@ VIEWS = Views()
 """One fixed kind of views for every task, so that numbers of different tasks can be compared."""
 IMAGES = 512
 """Images that label-free quality is measured on."""
-BANK, ASKED = 2000, 500
+BANK, ASKED = 1000, 400
 """Labelled images the running kNN votes with, and is asked about."""
 
 MEANINGS = {

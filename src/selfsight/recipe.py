@@ -18,7 +18,7 @@ from selfsight.sources.guess import guess
 from selfsight.task import Task
 from selfsight.tasks import SimCLR
 
-Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+Precision = Literal["auto", "32-true", "bf16-mixed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +62,17 @@ class Recipe:
                 raise UserError(f"--{name} must be more than 0, not {value}.")
         if self.batch % self.accumulate:
             raise UserError(f"--batch {self.batch} cannot be divided into --accumulate {self.accumulate} equal parts.")
+        if not isinstance(self.task, Task):
+            raise UserError(f"task is {self.task!r}: give a task, SimCLR() for example.")
         if isinstance(self.data, str):
             path = self.data if self.data.startswith("torchvision:") else os.path.abspath(os.path.expanduser(self.data))
             object.__setattr__(self, "data", guess(path))
         if isinstance(self.encoder, str):
             object.__setattr__(self, "encoder", named(self.encoder))
+        weights = getattr(self.encoder, "weights", None)
+        if weights and os.path.exists(weights):  # found again by a resume from another folder
+            encoder: Any = self.encoder
+            object.__setattr__(self, "encoder", dataclasses.replace(encoder, weights=os.path.abspath(weights)))
 
     @property
     def source(self) -> Source:

@@ -7,12 +7,13 @@ series.jsonl        one line a step: the loss and the task's measures. A functio
 pace.jsonl          one line a step: seconds, seconds spent waiting for data
 probes.jsonl        the running probe: kNN accuracy, or label-free quality, beside the untrained encoder's
 checkpoints/        step-00000123.safetensors; the last two are kept
-encoder.safetensors the encoder at the last save, what `embed`, `evaluate` and `export` use
+encoder.safetensors the encoder at the last checkpoint, what `embed`, `evaluate` and `export` use
 scores.json         what `evaluate` found
 findings.json       what the run's own numbers say against it
 exhibits/           pictures and neighbours for the report
 skipped.csv duplicates.csv   what was left out, and what was there twice
 report.html
+finished.json       written last, when all steps are made
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ def replacing(path: Path) -> Iterator[Path]:
     The data is flushed to disk before the rename and the folder after it, so that a reader (or a machine that lost
     power) finds the old file or the new one, whole. Where the block raises, the temporary file is removed.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -123,6 +125,14 @@ class Run:
         """Adds one record to `name`.jsonl in a single write."""
         with open(self.path / f"{name}.jsonl", "ab") as file:
             file.write(json.dumps(record).encode() + b"\n")
+
+    def flush(self) -> None:
+        """Brings the records to disk: a checkpoint must not know of steps that the records have lost."""
+        for name in ("series", "pace", "probes"):
+            path = self.path / f"{name}.jsonl"
+            if path.exists():
+                with open(path, "rb") as file:
+                    os.fsync(file.fileno())
 
     def rewind(self, step: int, names: Iterable[str] = ("series", "pace", "probes")) -> None:
         """Forgets every record after `step`, so that what is trained again is not written down twice."""

@@ -64,7 +64,7 @@ def natural_size(source: Source) -> int:
         try:
             content = item.read()
             sides.append(min((content if isinstance(content, Image.Image) else Image.open(io.BytesIO(content))).size))
-        except (ValueError, OSError):
+        except (ValueError, OSError, Image.DecompressionBombError):
             continue  # the store names what cannot be read
     usual = statistics.median_low(sides) if sides else LARGEST
     return max(8, min(LARGEST, usual // 4 * 4))

@@ -115,7 +115,7 @@ def train(state: State, images: np.ndarray, where: np.ndarray, *, batch: int, ac
     over all processes, each micro-batch of `accumulate` having batch / accumulate of them. Raises Diverged.
     """
     fabric, rank, processes = state.fabric, state.fabric.global_rank, state.fabric.world_size
-    share = batch * 1 // accumulate
+    share = batch // accumulate
 
     def fetch(step: int, part: int) -> tuple[Tensor, Tensor]:
         rows = order(state.seed, step, len(where), batch)[part * share : (part + 1) * share][rank::processes]

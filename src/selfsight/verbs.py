@@ -19,7 +19,7 @@ from selfsight.checkpoint import load_encoder
 from selfsight.config import configure
 from selfsight.drawing import draw, example_of
 from selfsight.embedding import embed_images, write_embeddings
-from selfsight.encoder import Backbone, Encoder
+from selfsight.encoder import Backbone, Encoder, without_weights
 from selfsight.errors import UserError
 from selfsight.evaluation import Evaluation, baseline_subjects, evaluate_subjects
 from selfsight.graph import write_onnx
@@ -42,7 +42,8 @@ SUPERVISED_EPOCHS = 20
 
 def backbone_of(described: Any) -> Backbone:
     """The backbone that an exported file names, without its starting weights: those are in the file."""
-    settings = {**described, "init_args": {**described["init_args"], "weights": None}}
+    started = {"weights": None} if "weights" in described["init_args"] else {}
+    settings = {**described, "init_args": {**described["init_args"], **started}}
     return configure({"data": {"class_path": "Folder", "init_args": {"path": "."}}, "encoder": settings}).backbone
 
 
@@ -71,7 +72,7 @@ def evaluate(
     opened, console = Run.open(run), console or Console(stderr=True)
     recipe, encoder = configure(opened.json("recipe")), encoder_of(run)
     source = recipe.source if data is None else _source(data)
-    store = open_store(source, encoder.size, console, channels=encoder.channels)
+    store = fitting_store(source, encoder, console)
     train, val, classes, codes = divide(store, seed)
     subjects = _subjects(recipe.backbone, encoder, store, train, val, classes, codes, recipe.seed)
     chosen = list(probes) if probes is not None else [KNN(), Logistic()]
@@ -89,12 +90,24 @@ def evaluate(
         evaluation = evaluate_subjects(
             subjects, chosen, seed, progress=lambda done, total: status.update(f"judging: {done} of {total}")
         )
+    if source == recipe.source and not (store.splits == "val").any():
+        evaluation.notes.append(
+            "These images were trained on, without their labels: the set has no val split of its own."
+        )
     scores = opened.json("scores")
     scores["data"] = str(getattr(source, "path", source))
     scores.setdefault("evaluations", []).append(evaluation.to_json())
     opened.write("scores", scores)
     say_left_out(store, console, store.path / "skipped.csv")
     return evaluation
+
+
+def fitting_store(source: Source, encoder: Encoder, console: Console) -> Store:
+    """The images of `source` as the encoder takes them; the store they were trained from, where it fits."""
+    store = open_store(source, encoder.size, console)
+    if store.images.shape[3] == encoder.channels:
+        return store
+    return open_store(source, encoder.size, console, channels=encoder.channels)
 
 
 def divide(store: Store, seed: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], np.ndarray]:
@@ -133,7 +146,7 @@ def _subjects(
     seed: int,
 ) -> list[Subject]:
     def fresh() -> Encoder:
-        return backbone.build(encoder.channels, encoder.size, seed)
+        return without_weights(backbone).build(encoder.channels, encoder.size, seed)
 
     def trained() -> Encoder:
         copy = fresh()
@@ -192,7 +205,7 @@ def embed(
 ) -> Path:
     """Writes the embeddings and names of the images in `data` to .npz or .parquet. -> its path."""
     console, encoder = console or Console(stderr=True), encoder_of(run)
-    store = open_store(_source(data), encoder.size, console, channels=encoder.channels)
+    store = fitting_store(_source(data), encoder, console)
     embeddings = embed_images(encoder, store.images)
     labels = store.labels()
     named = [labels.classes[code] if code >= 0 else "" for code in labels.codes] if len(labels.classes) else None

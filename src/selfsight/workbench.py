@@ -4,16 +4,19 @@ lines.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from lightning_fabric import Fabric
 from rich.console import Console
 
@@ -31,14 +34,15 @@ from selfsight.progress import Line
 from selfsight.quality import MEANINGS, RunningProbe, label_free
 from selfsight.recipe import Recipe, to_json
 from selfsight.run import Run
+from selfsight.sources import InMemory, Packed
 from selfsight.store import Store
 from selfsight.storing import learned_from, say_left_out, store_of
 from selfsight.train import Diverged, State, train
 
 SAVE_SECONDS = 60.0
 """Longest time between two checkpoints."""
-PROBES = 20
-"""How often the running probe speaks in one training."""
+PROBES = 10
+"""How often the running probe speaks in one training. Each time costs as much as a step or two of 256 images."""
 
 
 class Stopped(Exception):
@@ -76,21 +80,30 @@ def pretrain(
     or a whole `recipe`. out: the run's folder, runs/<time>_<task> where not given. console: where to tell how it goes.
     Raises UserError for input that cannot be used and Stopped after Ctrl+C, with everything saved.
     """
+    if recipe is not None and (data is not None or settings):
+        raise UserError("Give a whole recipe=, or data= and settings, not both: a recipe already says everything.")
     if recipe is None:
         if data is None:
             raise UserError("Which images? Give data=, a folder for example, or a whole recipe=.")
-        recipe = Recipe(data=str(data) if isinstance(data, os.PathLike) else data, **settings)
+        recipe = Recipe(data=_readable(data), **settings)
     console = _console(console)
     where_to = Path(out) if out is not None else Run.default_path(type(recipe.task).__name__)
     if _is_first() and (where_to / "recipe.json").exists():
         Run.create(where_to)  # says that there is a run, before any work is done
     store = store_of(recipe, console)
+    where = learned_from(store)
     recipe.backbone.build(store.images.shape[3], store.images.shape[1])  # an encoder that cannot be built leaves no run
+    plan = settle(recipe, store.images, where)
     run = Run.create(where_to) if _is_first() else Run(where_to)
+    if isinstance(
+        recipe.data, InMemory
+    ):  # arrays cannot be written into a recipe; what was packed of them can be found
+        recipe = dataclasses.replace(recipe, data=Packed(str(store.path)))
     if _is_first():
         run.write("recipe", to_json(recipe))
         run.write("environment", environment("cuda" if torch.cuda.is_available() else "cpu"))
-    return _go(Bench(run, recipe, store, learned_from(store), console, save_seconds))
+    with _claimed(run):
+        return _go(Bench(run, recipe, store, where, console, save_seconds), plan)
 
 
 def resume(
@@ -103,7 +116,7 @@ def resume(
     run = run if isinstance(run, Run) else Run.open(run)
     console = _console(console)
     recipe, plan = configure(run.json("recipe")), run.json("plan")
-    if plan and run.checkpoints() and run.checkpoints()[-1][0] >= plan["steps"] and (run.path / "report.html").exists():
+    if (run.path / "finished.json").exists():
         raise UserError(
             f"{run.path} is finished: all {plan['steps']:,} steps are made. Train longer by a new run with "
             f"--encoder.weights {run.path}."
@@ -114,16 +127,30 @@ def resume(
             f"The images of {run.path} are not the ones it was started with, so it cannot go on exactly. Start "
             "a new run."
         )
-    return _go(Bench(run, recipe, store, learned_from(store), console, save_seconds))
+    with _claimed(run):
+        return _go(Bench(run, recipe, store, learned_from(store), console, save_seconds))
 
 
-def _go(bench: Bench) -> Run:
+@contextlib.contextmanager
+def _claimed(run: Run) -> Iterator[None]:
+    """Holds the run for this process (the first of several); a lock that dies with it. Raises UserError where taken."""
+    if not _is_first():
+        yield
+        return
+    try:
+        with FileLock(run.path / "run.lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise UserError(f"{run.path} is being trained by another process. Wait for it, or stop it first.") from error
+
+
+def _go(bench: Bench, plan: Plan | None = None) -> Run:
     run, recipe = bench.run, bench.recipe
     first = _is_first()
     keep_memory()
     if first:
         run.sweep()
-    plan = _plan(bench)
+    plan = plan or _plan(bench)
     fabric = engine(plan.precision)
     if fabric.world_size > 1:  # the first process's word holds: the others may have timed, or named the run, otherwise
         plan, run = fabric.broadcast((plan, run))
@@ -138,15 +165,15 @@ def _go(bench: Bench) -> Run:
     try:
         stopped = _loop(bench, plan, state)
     except Diverged as error:
-        checkpoint.save(run, state)
         raise UserError(
-            f"Training stopped: {error}. The weights before it are kept in {run.path}. "
+            f"Training stopped: {error}. The checkpoints before it are kept in {run.path}. "
             f"Try a lower rate (--optimizer.rate {recipe.optimizer.rate / 5:g}) or clipping (--optimizer.clip 1)."
         ) from error
     if first:
         _finish(bench, plan, state)
         if stopped:
             raise Stopped(run)
+        run.write("finished", {"steps": state.step})
     return run
 
 
@@ -212,7 +239,8 @@ def _loop(bench: Bench, plan: Plan, state: State) -> bool:
     """Trains to the end, or to the first Ctrl+C -> whether it was stopped before the end."""
     run, recipe, first = bench.run, bench.recipe, state.fabric.global_rank == 0
     constant = recipe.task.constant(plan.batch // recipe.accumulate)
-    probe = RunningProbe(bench.store, bench.where, untrained(recipe, plan), recipe.seed) if first else None
+    with state.fabric.autocast():
+        probe = RunningProbe(bench.store, bench.where, untrained(recipe, plan), recipe.seed) if first else None
     every = max(1, plan.steps // PROBES)
     saved = time.monotonic()
     with Interrupt() as interrupt, Line(bench.console, plan.steps, constant, state.step) as line:
@@ -229,13 +257,15 @@ def _loop(bench: Bench, plan: Plan, state: State) -> bool:
                     },
                 )
                 if step.number % every == 0 or step.number == plan.steps:
-                    records = probe.ask(state.model.encoder)
+                    with state.fabric.autocast():
+                        records = probe.ask(state.model.encoder)
                     for record in records:
                         run.append("probes", {"step": step.number, **record})
                     line.note(probe.say(records))
                 line.update(step)
                 if time.monotonic() - saved > bench.save_seconds:
                     checkpoint.save(run, state)
+                    _save_encoder(bench, state)
                     saved = time.monotonic()
             if _any(state.fabric, interrupt.asked):
                 bench.console.print("Stopping: saving, and looking at what there is. Ctrl+C again leaves at once.")
@@ -286,6 +316,13 @@ def _finish(bench: Bench, plan: Plan, state: State) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _readable(data: Any) -> Any:
+    """What a recipe takes for its data: a path as text, an array or tensor of images as a source."""
+    if isinstance(data, os.PathLike):
+        return str(data)
+    return InMemory(np.asarray(data)) if hasattr(data, "__array__") else data
 
 
 def _console(console: Console | None) -> Console:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from selfsight.encoder import Backbone, Encoder, load_weights, read_weights
+from selfsight.encoder import Backbone, Encoder, load_weights, open_branches, read_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +45,9 @@ class Small(Backbone):
             nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
             net.bn1 = nn.BatchNorm2d(self.width)
             net.layer1[0] = BasicBlock(self.width, self.width)
-            net.layer1[0].zero_init_last()
             nn.init.kaiming_normal_(net.layer1[0].conv1.weight, mode="fan_out", nonlinearity="relu")
             nn.init.kaiming_normal_(net.layer1[0].conv2.weight, mode="fan_out", nonlinearity="relu")
+        open_branches(net)
         if size < 96:
             net.maxpool = nn.Identity()
         encoder = Encoder(net, channels=channels, size=size)

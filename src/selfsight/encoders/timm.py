@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from selfsight.encoder import Backbone, Encoder, Loaded, load_weights, read_weights
+from selfsight.encoder import Backbone, Encoder, Loaded, load_weights, open_branches, read_weights
 from selfsight.errors import UserError, nearest
 
 LAST_MAP = 3
@@ -44,7 +44,18 @@ class Timm(Backbone):
         pretrained = self.weights == "pretrained"
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            net, note = _create(self.name, channels, size, pretrained)
+            try:
+                net, note = _create(self.name, channels, size, pretrained)
+            except (RuntimeError, OSError) as error:
+                if not pretrained:
+                    raise
+                reason = str(error).splitlines()[0]
+                raise UserError(
+                    f"The pretrained weights of {self.name} cannot be had ({reason}). "
+                    "Train without them, or give a file."
+                ) from error
+        if not pretrained:
+            open_branches(net)
         mean, std = (net.pretrained_cfg.get(key) for key in ("mean", "std"))
         scaling: dict[str, Any] = {"mean": tuple(mean), "std": tuple(std)} if channels == 3 and mean and std else {}
         try:
