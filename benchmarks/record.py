@@ -37,7 +37,7 @@ def conclude(name: str, claims: list[Claim], rows: list[dict[str, Any]], out: Pa
     """Prints the object as the last line of stdout, and writes it to `out`."""
     told = {
         "benchmark": name,
-        "command": " ".join(["python", *sys.argv]),
+        "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         "machine": machine(),
         "versions": {package: version(package) for package in PACKAGES},
         "claims": [asdict(claim) for claim in claims],
