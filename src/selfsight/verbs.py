@@ -94,12 +94,17 @@ def evaluate(
         evaluation.notes.append(
             "These images were trained on, without their labels: the set has no val split of its own."
         )
-    scores = opened.json("scores")
-    scores["data"] = str(getattr(source, "path", source))
-    scores.setdefault("evaluations", []).append(evaluation.to_json())
-    opened.write("scores", scores)
+    _keep(opened, evaluation, source)
     say_left_out(store, console, store.path / "skipped.csv")
     return evaluation
+
+
+def _keep(run: Run, evaluation: Evaluation, source: Source) -> None:
+    """Adds an evaluation to the run's scores."""
+    scores = run.json("scores")
+    scores["data"] = str(getattr(source, "path", source))
+    scores.setdefault("evaluations", []).append(evaluation.to_json())
+    run.write("scores", scores)
 
 
 def fitting_store(source: Source, encoder: Encoder, console: Console) -> Store:
