@@ -29,7 +29,10 @@ class Line:
         self.spoken = ""
         self.written = time.monotonic()
         self.bar = Progress(
-            TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+            TextColumn(
+                "{task.completed:,.0f}/{task.total:,.0f}",
+                table_column=Column(no_wrap=True, min_width=2 * len(f"{steps:,}") + 1),
+            ),
             *([BarColumn(bar_width=18)] if console.width >= WIDE else []),
             TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
             console=console,
