@@ -1,4 +1,4 @@
-"""Shapes and types of everything in selfsight.maths and selfsight.images are checked while testing, and real images are at hand."""
+"""Argument and result types of everything in selfsight.maths and selfsight.images are checked while testing, and real images are at hand."""
 
 from __future__ import annotations
 
