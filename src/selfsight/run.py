@@ -152,5 +152,6 @@ class Run:
     def sweep(self) -> None:
         """Removes what a killed process left half-written."""
         for folder in (self.path, self.path / "checkpoints", self.path / "exhibits"):
-            for file in folder.glob(".*.tmp"):
-                file.unlink(missing_ok=True)
+            for pattern in (".*.tmp", ".tmp*"):  # ours, and safetensors' own while it writes
+                for file in folder.glob(pattern):
+                    file.unlink(missing_ok=True)
