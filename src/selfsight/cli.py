@@ -188,6 +188,24 @@ def pack(words: Words) -> int:
     return 0
 
 
+def doctor(words: Words) -> int:
+    parser = _parser("doctor", "Say whether a training learns, and why not. Exit code 0: nothing found, 1: findings.")
+    parser.add_argument(
+        "program", nargs="?", help="FILE.py:NAME of a selfsight.Program, a recipe.json or a run's folder"
+    )
+    parser.add_argument("--data", help="the images, for a recipe or a run; its own where not given")
+    parser.add_argument("--seconds", type=float, default=60.0, help="begin no check after this long (default: 60)")
+    parser.add_argument("--quick", action="store_true", help="only checks without training, as before a training")
+    parser.add_argument("--html", help="also write the diagnosis as one HTML file, with pictures")
+    parser.add_argument("--json", action="store_true", help="print the diagnosis as JSON")
+    parser.add_argument("--list", action="store_true", help="name every check")
+    parser.add_argument("--explain", metavar="CODE", help="tell how a check works, why it matters and how to cure")
+    given = parser.parse_args(words)
+    from selfsight.doctor.command import answer
+
+    return answer(given)
+
+
 def explain_config(words: Words) -> int:
     from rich.console import Console
     from rich.table import Table
@@ -241,6 +259,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Words], int]]] = {
     "export": ("write the encoder as safetensors or ONNX", export),
     "report": ("write a run's report, one HTML file", report),
     "pack": ("decode images once, inspect, reuse", pack),
+    "doctor": ("say whether a training learns, and why not", doctor),
     "explain-config": ("tell each setting of a training, and where it came from", explain_config),
 }
 """Every command, with its line in `selfsight --help`."""

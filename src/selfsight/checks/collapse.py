@@ -1,0 +1,156 @@
+"""R701: has the embedding collapsed?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity, cross_entropy, normalize
+
+from selfsight.case import Case
+from selfsight.check import Check, Component, DoesNotApply, Finding, Grade
+from selfsight.instruments.likeness import (
+    Likeness,
+    NoPairs,
+    agrees_less,
+    finds_less,
+    likeness,
+    pairs,
+    shrunk,
+)
+from selfsight.instruments.outside import answered
+from selfsight.instruments.place import of_code
+from selfsight.instruments.reach import Unreachable
+from selfsight.instruments.trained import steps_taken, trained
+from selfsight.maths.spectrum import effective_rank, spread
+from selfsight.planted import Net, batches, tiny
+from selfsight.program import Program
+
+CERTAIN = 1e-3
+LEAST = 10
+"""Steps; a net that could make fewer is not judged."""
+TENTH, THIRD, QUARTER = 1 / 10, 1 / 3, 1 / 4
+Pair = tuple[Likeness, Likeness]
+
+
+@dataclass(frozen=True)
+class Collapse(Check):
+    """A collapsed net answers the same to every image. It is told from noise, from an offset and from a slow start by
+    holding it against itself before training.
+
+    Detected: The program is trained for a while by its own steps. The same images' two views are embedded before and
+    after. MEASURED where views are found again less than before (sign test over images,
+    p < 1e-3) and the spread of the embedding's directions is less than a tenth of what it was; where half as many are
+    found and the spread is less than a third or, where no answers are learned, the rank less than a quarter; where
+    either is so and one answer for all is the loss's optimum; or where views have become no more alike
+    than random pairs (p > .01). Each by a bootstrap over images, and in both modes.
+    Matters: The loss looks excellent, and the encoder has forgotten what it could tell when it was random.
+    Cure: Stop the gradient on one side, restore the term that keeps the embedding spread, or lower the rate.
+    Blind: Collapses that take longer than the training here, and those of a head behind an embedding that keeps well.
+    Rank alone is no evidence: tight clusters, strong augmentation and supervised nets have little of it.
+    """
+
+    code = "R701"
+    title = "Has the embedding collapsed?"
+    needs = ("views",)
+    quick = False
+
+    def look(self, case: Case) -> Iterator[Finding]:
+        try:
+            before = {mode: likeness(*pairs(case, case.model(), mode)) for mode in (True, False)}
+            model = trained(case).model
+            if steps_taken(case) < LEAST:
+                raise DoesNotApply("its steps take too long to train it for a while")
+            both = [(likeness(*pairs(case, model, mode)), before[mode]) for mode in (True, False)]
+        except NoPairs as why:
+            raise DoesNotApply(str(why)) from why
+        sentence = self._verdict(case, both)
+        if sentence is None:
+            return
+        (now, then), (component, cause, cure) = both[1], _cause(case)
+        yield Finding(
+            code=self.code, grade=Grade.MEASURED, component=component, cause=cause, cure=cure,
+            sentence=f"After {steps_taken(case)} steps {sentence}.", place=of_code(case.program.loss, "loss"),
+            evidence={
+                "found_before": float(then.hits.mean()), "found_after": float(now.hits.mean()), "p_after": now.p,
+                "rank_before": then.rank, "rank_after": now.rank, "spread_before": then.spread,
+                "spread_after": now.spread,
+            },
+        )  # fmt: skip
+
+    def _verdict(self, case: Case, both: list[Pair]) -> str | None:
+        """What has happened, in both modes; None where nothing has."""
+        now, then = both[1]
+        if all(_unlike(*pair) for pair in both):
+            return (
+                f"the two views of an image are no more alike than those of different images (p = {now.p:.2g}), as "
+                f"they were before training (p = {then.p:.2g})"
+            )
+        fewer = all(finds_less(*pair) < CERTAIN for pair in both)
+        half = all(now.hits.mean() < then.hits.mean() / 2 for now, then in both)
+        point = _shrunk(both, spread, TENTH) or (half and _shrunk(both, spread, THIRD))
+        line = half and _shrunk(both, _width, QUARTER) and not answered(case)
+        smaller = _shrunk(both, spread, THIRD) or _shrunk(both, _width, QUARTER)
+        if (fewer and (point or line)) or (smaller and _content(case)):
+            return (
+                f"{now.hits.mean():.0%} of views find their other view ({then.hits.mean():.0%} before training), "
+                f"spread went from {then.spread:.2g} to {now.spread:.2g}, rank from {then.rank:.1f} to {now.rank:.1f}"
+            )
+        return None
+
+    def planted(self) -> tuple[Program, Program]:
+        def attract(model: nn.Module, batch: Any) -> Tensor:
+            return -cosine_similarity(model(batch[0]), model(batch[1])).mean()
+
+        def contrast(model: nn.Module, batch: Any) -> Tensor:
+            z1, z2 = (normalize(model(view)) for view in batch)
+            return cross_entropy(z1 @ z2.T / 0.2, torch.arange(len(z1)))
+
+        return _joint(attract), _joint(contrast)
+
+
+def _cause(case: Case) -> tuple[Component, str, str]:
+    """(component, cause, cure)."""
+    if not _content(case):
+        cure = "Lower the rate, or weigh what keeps the embedding spread against what draws views together."
+        return "loss", "collapse", cure
+    if case.has("teacher"):
+        return "teacher", "no-stop-gradient", "Stop the gradient into the teacher's side: no_grad or detach()."
+    cure = "One answer for all is this loss's optimum: stop the gradient on one side, or add what keeps outputs apart."
+    return "loss", "degenerate-optimum", cure
+
+
+def _content(case: Case) -> bool:
+    """Whether no answers have a lower loss than one answer for all."""
+    return not isinstance(case.scale, Unreachable) and not case.scale.wide
+
+
+def _joint(loss: Any) -> Program:
+    def model() -> nn.Module:
+        net = Net()
+        net.head = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 16))
+        return net
+
+    def views() -> Iterator[tuple[Tensor, Tensor]]:
+        for pictures, _ in batches():
+            yield pictures, pictures + 0.1 * torch.randn_like(pictures)
+
+    return tiny(batches=views, model=model, loss=loss, views=lambda batch: batch, planned_steps=80,
+                optimizer=lambda net: torch.optim.Adam(net.parameters(), 1e-2))  # fmt: skip
+
+
+def _unlike(now: Likeness, then: Likeness) -> bool:
+    """Views have nothing in common any more."""
+    return now.p > 0.01 and then.p < 1e-3 and agrees_less(now, then) < CERTAIN
+
+
+def _shrunk(both: list[Pair], measure: Callable[[Tensor], float], share: float) -> bool:
+    return all(shrunk(now, then, measure, share) for now, then in both)
+
+
+def _width(z: Tensor) -> float:
+    """Effective dimensions beyond the first."""
+    return effective_rank(z, centre=True) - 1

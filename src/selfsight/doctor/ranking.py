@@ -1,0 +1,32 @@
+"""From findings to a cause: what explains the others comes first."""
+
+from __future__ import annotations
+
+from selfsight.check import Finding, Grade
+
+GRADES = {Grade.PROVEN: 0, Grade.MEASURED: 1, Grade.NOTE: 2}
+SYMPTOMS = ("B", "R")
+"""First letters of the codes that tell how a fault shows, not what it is: behaviour and representation."""
+
+
+def ranked(findings: list[Finding]) -> list[Finding]:
+    """Alarms before notes, causes before symptoms, proven before measured; each cause once.
+
+    Where a swap restored the fit, causes in the component that was swapped out come before the rest: an intervention
+    says more on what matters than a counter-example that may be harmless.
+    """
+    swapped = {finding.component for finding in findings if finding.code == "B802" and finding.alarms}
+
+    def order(item: tuple[int, Finding]) -> tuple[bool, bool, bool, int, int]:
+        number, finding = item
+        symptom = finding.code.startswith(SYMPTOMS)
+        elsewhere = bool(swapped) and finding.component not in swapped
+        return not finding.alarms, symptom, elsewhere, GRADES[finding.grade], number
+
+    kept, seen = list[Finding](), set[tuple[str, str, str]]()
+    for _, finding in sorted(enumerate(findings), key=order):
+        key = (finding.component, finding.cause, str(finding.place.name))
+        if key not in seen:
+            seen.add(key)
+            kept.append(finding)
+    return kept

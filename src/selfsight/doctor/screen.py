@@ -1,0 +1,101 @@
+"""A diagnosis on the screen: the verdict, the evidence, the cure, and the cure tried."""
+
+from __future__ import annotations
+
+import math
+
+from rich.console import Console
+from rich.markup import escape
+
+from selfsight.check import Finding, Grade
+from selfsight.diagnosis import Diagnosis, Repair
+
+STYLES = {Grade.PROVEN: "bold red", Grade.MEASURED: "bold yellow", Grade.NOTE: "dim"}
+BAR = 24
+"""Characters of a bar of progress."""
+
+
+def show(diagnosis: Diagnosis, console: Console) -> None:
+    """Prints a diagnosis as a person reads it."""
+    style = "red" if diagnosis.alarms else "yellow" if diagnosis.broken else "green"
+    console.print(f"\n[bold {style}]{escape(diagnosis.verdict)}[/]\n")
+    for finding in diagnosis.findings:
+        _finding(finding, console)
+    if diagnosis.repair:
+        _repair(diagnosis.repair, console)
+    _rest(diagnosis, console)
+
+
+def _finding(finding: Finding, console: Console) -> None:
+    console.print(
+        f"[{STYLES[finding.grade]}]{finding.grade:<8}[/] [bold]{finding.code}[/] {finding.component}: {finding.cause}"
+    )
+    console.print(f"         {escape(finding.sentence)}", soft_wrap=False)
+    if str(finding.place):
+        console.print(f"         [cyan]at[/] {escape(str(finding.place))}")
+    numbers = ", ".join(f"{name} {_said(value)}" for name, value in finding.evidence.items() if _short(value))
+    if numbers and finding.alarms:
+        console.print(f"         [cyan]evidence[/] {escape(numbers)}")
+    console.print(f"         [cyan]cure[/] {escape(finding.cure)}\n")
+
+
+def _short(value: object) -> bool:
+    return not isinstance(value, list) and (not isinstance(value, str) or len(value) < 60)
+
+
+def _said(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _repair(repair: Repair, console: Console) -> None:
+    console.print(f"[bold]The cure tried[/]: the {repair.component} swapped out for {escape(repair.swapped)}.")
+    for name, value in (("before", repair.before), ("after", repair.after)):
+        console.print(f"  {name:<7}{_bar(value)} {'no scale' if math.isnan(value) else f'{value:.2f}'}")
+    said = (
+        "it learns now: this component is the cause, or hides it"
+        if repair.restored
+        else "not enough by itself: a frozen batch could be fitted before too, or more than this is wrong"
+    )
+    console.print(f"  (progress on frozen batches, 0 = best constant answer, 1 = best of all; {said})\n")
+
+
+def _bar(value: float) -> str:
+    filled = 0 if math.isnan(value) else round(BAR * min(1.0, max(0.0, value)))
+    return "█" * filled + "·" * (BAR - filled)
+
+
+def _rest(diagnosis: Diagnosis, console: Console) -> None:
+    if diagnosis.broken and diagnosis.alarms:
+        console.print(f"It could not be run through: {escape(diagnosis.broken)}")
+    if diagnosis.printed:
+        console.print(f"[dim]What it printed ({diagnosis.printed} times) is not shown.[/]")
+    console.print(f"[dim]found nothing: {' '.join(diagnosis.passed) or 'none'}[/]")
+    for label, codes in (("does not apply", diagnosis.not_applicable), ("not asked", diagnosis.skipped)):
+        for code, why in codes.items():
+            console.print(f"[dim]{label}: {code}, {escape(why)}[/]")
+    console.print(f"[dim]{diagnosis.seconds:.0f} s. `selfsight doctor --explain CODE` tells more of a check.[/]")
+
+
+def listing(console: Console) -> None:
+    """Prints every check."""
+    from selfsight.checks import CHECKS
+
+    for check in sorted(CHECKS, key=lambda check: check.code):
+        needs = f" [dim](needs {', '.join(check.needs)})[/]" if check.needs else ""
+        console.print(f"[bold]{check.code}[/] {escape(check.title)}{needs}{'' if check.quick else ' [dim](trains)[/]'}")
+
+
+def explanation(code: str, console: Console) -> None:
+    """Prints what there is to know of one check. Raises UserError for a code that is none."""
+    from selfsight.checks import CHECKS
+    from selfsight.errors import UserError, nearest
+
+    known = {check.code: check for check in CHECKS}
+    if code.upper() not in known:
+        raise UserError(f"There is no check {code}{nearest(code, known)}. `selfsight doctor --list` names them all.")
+    check = known[code.upper()]
+    console.print(f"[bold]{check.code}  {escape(check.title)}[/]\n")
+    heads = {"": "", "Detected": "How it is detected", "Matters": "Why it matters", "Cure": "How to cure it"}
+    for name, text in check.explained().items():
+        head = heads.get(name, "What it cannot see")
+        console.print((f"[bold]{head}.[/] " if head else "") + escape(text) + "\n")

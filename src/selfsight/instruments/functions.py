@@ -1,0 +1,104 @@
+"""Listening to the torch functions that run, and leaving activations out."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from selfsight.instruments.place import Place, of_caller
+
+ACTIVATIONS = {
+    "softmax", "log_softmax", "sigmoid", "logsigmoid", "tanh", "relu", "relu_", "gelu", "silu", "elu", "leaky_relu",
+    "hardtanh", "hardsigmoid", "softplus", "sigmoid_", "tanh_", "relu6", "clamp", "clamp_", "softsign", "mish",
+}  # fmt: skip
+"""Functions that bend or bound a tensor element by element or along one dimension, and keep its shape."""
+CRITERIA = {
+    "cross_entropy", "nll_loss", "kl_div", "binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss",
+    "l1_loss", "smooth_l1_loss", "huber_loss", "margin_ranking_loss", "triplet_margin_loss", "cosine_embedding_loss",
+    "hinge_embedding_loss", "multi_margin_loss", "multilabel_soft_margin_loss", "poisson_nll_loss",
+}  # fmt: skip
+"""torch's own losses: what they were given can be held against what they expect."""
+SHARPENED = {"cross_entropy", "log_softmax", "binary_cross_entropy_with_logits"}
+"""Functions whose first argument is logits."""
+
+
+@dataclass
+class Used:
+    """One call of a torch function."""
+
+    name: str
+    place: Place
+    inputs: tuple[Any, ...]
+    """Positional arguments, then the keyword arguments `input`, `target`, ... in `named`."""
+    named: dict[str, Any]
+    output: Any = None
+
+
+class _Listener(TorchFunctionMode):
+    def __init__(self, names: set[str], drop: bool) -> None:
+        super().__init__()
+        self.names, self.drop, self.used, self.inside = names, drop, list[Used](), 0
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name not in self.names or self.inside:
+            return func(*args, **kwargs)
+        if self.drop and args and isinstance(args[0], Tensor):
+            return args[0].clone()
+        used = Used(name, of_caller(name), args, kwargs)
+        self.used.append(used)
+        self.inside += 1  # torch's functions call one another: nn.functional.softmax calls Tensor.softmax
+        try:
+            with self:
+                used.output = func(*args, **kwargs)
+        finally:
+            self.inside -= 1
+        return used.output
+
+
+@contextlib.contextmanager
+def noting(names: set[str]) -> Iterator[list[Used]]:
+    """Records calls of the torch functions of these names, the outermost only, in order."""
+    listener = _Listener(names, drop=False)
+    with listener:
+        yield listener.used
+
+
+class _Sharpener(TorchFunctionMode):
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if getattr(func, "__name__", "") in SHARPENED and args and isinstance(args[0], Tensor):
+            args = (args[0] * self.factor, *args[1:])
+        return func(*args, **(kwargs or {}))
+
+
+@contextlib.contextmanager
+def sharpened(factor: float) -> Iterator[None]:
+    """While the block runs, logits are multiplied before torch's losses see them."""
+    with _Sharpener(factor):
+        yield
+
+
+@contextlib.contextmanager
+def without_activations() -> Iterator[None]:
+    """While the block runs, activations hand their input through."""
+    with _Listener(ACTIVATIONS, drop=True):
+        yield
+
+
+def argument(used: Used, place: int, name: str) -> Any:
+    """The argument of a call by its position or its name; None where it was not given."""
+    return used.inputs[place] if place < len(used.inputs) else used.named.get(name)

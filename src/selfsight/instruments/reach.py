@@ -1,0 +1,257 @@
+"""The scale on which progress is measured without tuning: the best constant answer, and the best answer of all.
+
+    progress = (L_const - L) / (L_const - L_free)
+
+L_const: the least loss with the same output for every example; L_free: the least loss with free outputs. Both are found
+by minimising over the *outputs* of the last modules with weights, through the program's own activation, normalisation
+and loss; no training is needed. Our own construction; the constant answer is the usual baseline of a prior.
+
+Shapes: a slot's tensor is (N, ...), a constant is (1, ...).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from selfsight.instruments.calls import Call, Slot, listening, playing, slots_of
+from selfsight.instruments.functions import ACTIVATIONS, CRITERIA, Used, noting, without_activations
+from selfsight.instruments.randomness import replayed
+from selfsight.instruments.snapshot import Snapshot
+
+SECONDS = 1.5
+"""About how long one minimisation may take."""
+BOTTOM = 1e6
+"""A loss that has fallen below zero by so many times its first value goes on falling; it is not followed further."""
+GROWTH = 5.0
+"""How much faster each tenfold scaling has to lower the loss to be called without end; a line's factor is 10."""
+
+Loss = Callable[[nn.Module, Any], Tensor]
+Found = tuple[float, list[Tensor]]
+"""The least loss and where it is."""
+
+
+class Unreachable(Exception):
+    """Why there is no scale for this program."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The least loss that was found, and the outputs that give it."""
+
+    loss: float
+    outputs: dict[Slot, Tensor]
+    endless: bool
+    """Scaling the outputs up lowers the loss for ever."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What the loss of one batch can become."""
+
+    constant: Answer
+    free: Answer
+    bare: float | None
+    """The least loss with free outputs when the last activations are left out; None where there are none."""
+    start: float
+    """The loss of the model this was made with."""
+
+    @property
+    def wide(self) -> bool:
+        """Whether there is room between the constant and the best answer."""
+        room = self.constant.loss - self.free.loss
+        return self.free.endless or room > 1e-4 * max(1e-3, abs(self.constant.loss), abs(self.free.loss))
+
+    def progress(self, loss: float) -> float:
+        """0 at the best constant answer, 1 at the best answer of all; below 0 is worse than a constant."""
+        if not self.wide or self.free.endless:
+            return math.nan
+        return (self.constant.loss - loss) / (self.constant.loss - self.free.loss)
+
+
+class Tail:
+    """The part of a program between the last modules with weights and its loss, with their outputs as arguments."""
+
+    def __init__(self, loss: Loss, model: nn.Module, batch: Any, seed: int = 0) -> None:
+        self._loss, self._model, self._batch, self._seed = loss, model, batch, seed
+        self._before = Snapshot(model)
+        self.calls: list[Call] = []
+        self.start = self._record()
+        self.bottom = -BOTTOM * max(1.0, abs(self.start))
+        self.slots = self._frontier()
+        self.used: list[Used] = self._listen()
+
+    def _record(self) -> float:
+        with replayed(self._seed), listening(self._model, keep=True) as calls:
+            value = self._loss(self._model, self._batch)
+        self._moved = self._before.moved()  # what a call changes, it changes in this one, where everything is computed
+        self._before.restore()
+        self.calls = calls
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            raise Unreachable("the loss is not one number")
+        return float(value.detach())
+
+    def _frontier(self) -> dict[Slot, Tensor]:
+        """The outputs that reach the loss without passing another module with weights."""
+        slots = slots_of(self._model, self.calls)
+        free = {slot: tensor.clone().requires_grad_() for slot, tensor in slots.items()}
+        value = self(free)
+        if not value.requires_grad:
+            raise Unreachable("no gradient leads from the loss to a module with weights")
+        gradients = torch.autograd.grad(value, list(free.values()), allow_unused=True)
+        found = {slot: slots[slot] for slot, gradient in zip(free, gradients, strict=True) if gradient is not None}
+        if not found:
+            raise Unreachable("no output of a module with weights reaches the loss")
+        return found
+
+    def _listen(self) -> list[Used]:
+        """The activations and torch losses behind the last weights, in order, each with what it was given."""
+        marked = {slot: tensor.clone().requires_grad_() for slot, tensor in self.slots.items()}
+        with noting(ACTIVATIONS | CRITERIA) as used:
+            self(marked)
+        return [
+            call for call in used if call.inputs and isinstance(call.inputs[0], Tensor) and call.inputs[0].requires_grad
+        ] + [call for call in used if not call.inputs and getattr(call.named.get("input"), "requires_grad", False)]
+
+    def __call__(self, outputs: Mapping[Slot, Tensor], *, bare: bool = False) -> Tensor:
+        """The loss with some outputs replaced; bare leaves activations out."""
+        with (
+            replayed(self._seed),
+            playing(self._model, self.calls, outputs),
+            without_activations() if bare else nullcontext(),
+        ):
+            value = self._loss(self._model, self._batch)
+        self._before.restore(self._moved)
+        return value
+
+    def least(self, *, constant: bool = False, bare: bool = False, seconds: float = SECONDS) -> Answer:
+        """The least loss over free outputs, or over outputs that are the same for every example."""
+
+        def spread(values: Sequence[Tensor]) -> dict[Slot, Tensor]:
+            return {
+                slot: value.expand_as(self.slots[slot]) if constant else value
+                for slot, value in zip(self.slots, values, strict=True)
+            }
+
+        def value(values: Sequence[Tensor]) -> Tensor:
+            return self(spread(values), bare=bare).double()
+
+        best, found = math.inf, list[Tensor]()
+        until = time.monotonic() + seconds
+        for start, lower in self._starts(constant):
+            loss, values = lower(value, start, until, self.bottom)
+            settled = abs(loss - best) <= 1e-5 * max(1e-3, abs(best)) or loss < self.bottom
+            if loss < best:
+                best, found = loss, values
+            if settled:  # two ways down end at one place
+                break
+        if not found:
+            raise Unreachable("the loss is not finite for any output that was tried")
+        return Answer(*self._scaled(value, spread, best, found))
+
+    def _starts(self, constant: bool) -> list[tuple[list[Tensor], Callable[..., Found]]]:
+        drawn = torch.Generator().manual_seed(0)
+        now = [tensor.detach().float() for tensor in self.slots.values()]
+        if constant:
+            now = [tensor.mean(0, keepdim=True) if tensor.ndim else tensor for tensor in now]
+        noise = [torch.randn(t.shape, generator=drawn).to(t) * t.std(correction=0).clamp_min(1e-3) for t in now]
+        wide = [torch.randn(t.shape, generator=drawn).to(t) for t in now]
+        return [(now, _quickly), (wide, _steadily), (noise, _quickly), (now, _steadily)]
+
+    def _scaled(
+        self,
+        value: Callable[[Sequence[Tensor]], Tensor],
+        spread: Callable[[Sequence[Tensor]], dict[Slot, Tensor]],
+        best: float,
+        found: list[Tensor],
+    ) -> tuple[float, dict[Slot, Tensor], bool]:
+        """Tries larger outputs, as a loss like cross-entropy has its least value at infinity."""
+        losses = [best]
+        with torch.no_grad():
+            for factor in (10.0, 100.0, 1000.0, 10000.0):
+                loss = float(value([tensor * factor for tensor in found]))
+                losses.append(loss if math.isfinite(loss) else math.nan)
+        falls = [one - other for one, other in pairwise(losses[1:])]
+        growing = all(later > GROWTH * earlier for earlier, later in pairwise(falls))
+        endless = best < self.bottom or (growing and all(fall > 0 for fall in falls))
+        lowest = min((loss, i) for i, loss in enumerate(losses) if not math.isnan(loss))
+        if lowest[1] and lowest[0] < best:
+            found = [tensor * 10.0 ** lowest[1] for tensor in found]
+            best = lowest[0]
+        return best, {slot: tensor.detach() for slot, tensor in spread(found).items()}, endless
+
+
+def _quickly(
+    value: Callable[..., Tensor], start: list[Tensor], until: float, bottom: float
+) -> tuple[float, list[Tensor]]:
+    """LBFGS: few evaluations where the loss is smooth."""
+    free = [tensor.clone().requires_grad_() for tensor in start]
+    optimizer = torch.optim.LBFGS(free, max_iter=60, history_size=20, line_search_fn="strong_wolfe")
+    return _lowered(optimizer, value, free, until, bottom, rounds=2)
+
+
+def _steadily(
+    value: Callable[..., Tensor], start: list[Tensor], until: float, bottom: float
+) -> tuple[float, list[Tensor]]:
+    """Adam with a falling rate: for losses with kinks and flat places."""
+    free = [tensor.clone().requires_grad_() for tensor in start]
+    scale = max(1.0, *(float(tensor.abs().max()) for tensor in start if tensor.numel()))
+    optimizer = torch.optim.Adam(free, lr=0.3 * scale)
+    return _lowered(optimizer, value, free, until, bottom, rounds=150)
+
+
+def _lowered(
+    optimizer: torch.optim.Optimizer,
+    value: Callable[..., Tensor],
+    free: list[Tensor],
+    until: float,
+    bottom: float,
+    rounds: int,
+) -> Found:
+    """Follows the gradient -> (least loss, where), (inf, []) where no loss was finite."""
+    best, where = math.inf, list[Tensor]()
+
+    def evaluate() -> Tensor:
+        nonlocal best, where
+        optimizer.zero_grad()
+        loss = value(free)
+        if math.isfinite(float(loss.detach())):
+            if float(loss.detach()) < best:
+                best, where = float(loss.detach()), [tensor.detach().clone() for tensor in free]
+            loss.backward()
+        return loss
+
+    for number in range(rounds):
+        if (time.monotonic() > until and where) or best < bottom:
+            break
+        for group in optimizer.param_groups:
+            if rounds > 10:
+                group["lr"] *= 0.98
+        try:
+            optimizer.step(evaluate)  # type: ignore[arg-type]
+        except IndexError:  # torch's line search, where the loss has no lowest point
+            break
+        if number == 0 and not where:
+            break
+    return best, where
+
+
+def reach(loss: Loss, model: nn.Module, batch: Any, seed: int = 0) -> tuple[Reach, Tail]:
+    """The scale of one batch. Raises Unreachable where the program gives no way to replace its outputs."""
+    tail = Tail(loss, model, batch, seed)
+    bare = None
+    if any(used.name in ACTIVATIONS for used in tail.used):
+        try:
+            answer = tail.least(bare=True)
+            bare = None if answer.endless else answer.loss  # a criterion that needs its log_softmax, for one
+        except (Unreachable, RuntimeError, ValueError):  # some losses refuse what no activation has bounded
+            bare = None
+    return Reach(tail.least(constant=True), tail.least(), bare, tail.start), tail
