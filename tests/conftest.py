@@ -21,6 +21,13 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setenv("SELFSIGHT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
+@pytest.fixture(autouse=True)
+def _no_preflight(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doctor looks before a training in the tests that ask for it; elsewhere it would only cost time."""
+    if "test_preflight" not in request.node.nodeid:
+        monkeypatch.setattr("selfsight.workbench.preflight", lambda *_: [])
+
+
 @pytest.fixture(scope="session")
 def photographs() -> np.ndarray:
     """(240, 32, 32, 3) uint8: windows of six photographs, forty of each, in turn."""

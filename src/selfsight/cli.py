@@ -15,7 +15,7 @@ from selfsight import __version__
 from selfsight.errors import UserError, nearest
 
 Words = list[str]
-FAILED, INTERRUPTED = 2, 130
+UNHEALTHY, FAILED, INTERRUPTED = 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -71,11 +71,14 @@ def pretrain(words: Words) -> int:
     parser.prog = "selfsight pretrain"
     parser.usage = "selfsight pretrain IMAGES [--task NAME] [--encoder NAME] [--minutes M] [--out RUN] ..."
     parser.add_argument("--out", type=str, default=None, help="The run's folder; runs/<time>_<task> where not given.")
+    parser.add_argument(
+        "--strict", action="store_true", help="Stop at what the doctor finds before or in the first minute."
+    )
     settings = parse(parser, images_first(words))
-    out = settings.pop("out")
+    out, strict = settings.pop("out"), settings.pop("strict")
     from selfsight.workbench import pretrain as start
 
-    return _training(lambda: start(recipe=recipe_of(settings, parser), out=out))
+    return _training(lambda: start(recipe=recipe_of(settings, parser), out=out, doctor="strict" if strict else "on"))
 
 
 def resume(words: Words) -> int:
@@ -88,10 +91,13 @@ def resume(words: Words) -> int:
 
 
 def _training(go: Callable[[], Any]) -> int:
-    from selfsight.workbench import Stopped
+    from selfsight.workbench import Stopped, Unhealthy
 
     try:
         go()
+    except Unhealthy as found:
+        print(f"Stopped, as --strict asks. More on it: selfsight doctor {found.run.path}", file=sys.stderr)
+        return UNHEALTHY
     except Stopped as stopped:
         print(f"Stopped and saved. Go on by: selfsight resume {stopped.run.path}", file=sys.stderr)
         return INTERRUPTED

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,7 +22,9 @@ from rich.console import Console
 
 from selfsight import checkpoint
 from selfsight.allocator import keep_memory
+from selfsight.check import Finding
 from selfsight.config import configure
+from selfsight.doctor.preflight import FirstMinute, preflight, recorded, said
 from selfsight.encoder import Encoder
 from selfsight.environment import environment
 from selfsight.errors import UserError
@@ -45,6 +47,14 @@ PROBES = 10
 """How often the running probe speaks in one training. Each time costs as much as a step or two of 256 images."""
 
 
+class Unhealthy(Exception):
+    """The doctor found something in the first minute, and the training was asked to be strict; carries the run."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(str(run.path))
+        self.run = run
+
+
 class Stopped(Exception):
     """The training was interrupted and everything is saved; carries the run."""
 
@@ -63,6 +73,7 @@ class Bench:
     where: np.ndarray
     console: Console
     save_seconds: float
+    doctor: Literal["off", "on", "strict"] = "on"
 
 
 def pretrain(
@@ -72,13 +83,15 @@ def pretrain(
     out: str | os.PathLike[str] | None = None,
     console: Console | None = None,
     save_seconds: float = SAVE_SECONDS,
+    doctor: Literal["off", "on", "strict"] = "on",
     **settings: Any,
 ) -> Run:
     """Learns an encoder from the images in `data` and returns the run, a folder with everything about it.
 
     data: a path or a Source; settings: fields of Recipe (task=SimCLR(temperature=0.1), encoder="resnet18", minutes=5);
     or a whole `recipe`. out: the run's folder, runs/<time>_<task> where not given. console: where to tell how it goes.
-    Raises UserError for input that cannot be used and Stopped after Ctrl+C, with everything saved.
+    doctor: on says in the first minute what cannot be learned from, and goes on; strict stops there; off looks at
+    nothing. Raises UserError for input that cannot be used, Stopped after Ctrl+C, with everything saved, and Unhealthy.
     """
     if recipe is not None and (data is not None or settings):
         raise UserError("Give a whole recipe=, or data= and settings, not both: a recipe already says everything.")
@@ -103,7 +116,7 @@ def pretrain(
         run.write("recipe", to_json(recipe))
         run.write("environment", environment("cuda" if torch.cuda.is_available() else "cpu"))
     with _claimed(run):
-        return _go(Bench(run, recipe, store, where, console, save_seconds), plan)
+        return _go(Bench(run, recipe, store, where, console, save_seconds, doctor), plan)
 
 
 def resume(
@@ -162,6 +175,8 @@ def _go(bench: Bench, plan: Plan | None = None) -> Run:
         run.rewind(state.step)
         _write_plan(bench, plan, model.encoder)
         _introduce(bench, plan, model.encoder, state)
+        if not state.step:
+            _examine(bench, plan)
     try:
         stopped = _loop(bench, plan, state)
     except Diverged as error:
@@ -242,6 +257,9 @@ def _loop(bench: Bench, plan: Plan, state: State) -> bool:
     with state.fabric.autocast():
         probe = RunningProbe(bench.store, bench.where, untrained(recipe, plan), recipe.seed) if first else None
     every = max(1, plan.steps // PROBES)
+    twin = dict(state.model.parts.items()).get("twin")
+    minute = FirstMinute(constant, plan.batch // recipe.accumulate, twin)
+    minute.done = bench.doctor == "off" or state.step > 0
     saved = time.monotonic()
     with Interrupt() as interrupt, Line(bench.console, plan.steps, constant, state.step) as line:
         for step in train(state, bench.store.images, bench.where, batch=plan.batch, accumulate=recipe.accumulate):
@@ -263,6 +281,7 @@ def _loop(bench: Bench, plan: Plan, state: State) -> bool:
                         run.append("probes", {"step": step.number, **record})
                     line.note(probe.say(records))
                 line.update(step)
+                _tell(bench, minute.look(step.loss))
                 if time.monotonic() - saved > bench.save_seconds:
                     checkpoint.save(run, state)
                     _save_encoder(bench, state)
@@ -274,6 +293,22 @@ def _loop(bench: Bench, plan: Plan, state: State) -> bool:
             checkpoint.save(run, state)
             _save_encoder(bench, state)
     return state.step < plan.steps
+
+
+def _examine(bench: Bench, plan: Plan) -> None:
+    """The pre-flight: some of the doctor's checks on this recipe, before its first step."""
+    if bench.doctor != "off":
+        _tell(bench, preflight(bench.recipe, bench.store.images, bench.where, plan.steps))
+
+
+def _tell(bench: Bench, findings: list[Finding]) -> None:
+    """Says and keeps what the doctor found. Raises Unhealthy where the training is strict."""
+    if not findings:
+        return
+    bench.console.print(said(findings), highlight=False, markup=False)
+    bench.run.write("findings", [*(bench.run.json("findings") or []), *recorded(findings)])
+    if bench.doctor == "strict":
+        raise Unhealthy(bench.run)
 
 
 def _any(fabric: Fabric, asked: bool) -> bool:
@@ -305,7 +340,7 @@ def _finish(bench: Bench, plan: Plan, state: State) -> None:
     run.write("scores", scores)
     show_embedding(run, bench.store, bench.where, after, before, seed)
     across = sum(group.across for group in bench.store.duplicates)
-    run.write("findings", plain_findings(run, across))
+    run.write("findings", [*(run.json("findings") or []), *plain_findings(run, across)])
     write_report(run)
     say_left_out(bench.store, bench.console, run.path / "skipped.csv")
     last = run.lines("probes")

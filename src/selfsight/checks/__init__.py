@@ -20,6 +20,7 @@ from selfsight.checks.label_map import LabelMap
 from selfsight.checks.loss_invariances import LossInvariances
 from selfsight.checks.masks import Masks
 from selfsight.checks.mixed_examples import MixedExamples
+from selfsight.checks.modes import Modes
 from selfsight.checks.other_rate import OtherRate
 from selfsight.checks.pair_signs import PairSigns
 from selfsight.checks.paired_views import PairedViews
@@ -51,6 +52,7 @@ CHECKS: tuple[Check, ...] = (
     IgnoredInput(),
     ShapeHonesty(),
     SignalDepth(),
+    Modes(),
     ReachableLoss(),
     CriterionContract(),
     LossInvariances(),

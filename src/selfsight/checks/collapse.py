@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,20 +12,12 @@ from torch.nn.functional import cosine_similarity, cross_entropy, normalize
 
 from selfsight.case import Case
 from selfsight.check import Check, Component, DoesNotApply, Finding, Grade
-from selfsight.instruments.likeness import (
-    Likeness,
-    NoPairs,
-    agrees_less,
-    finds_less,
-    likeness,
-    pairs,
-    shrunk,
-)
+from selfsight.instruments.likeness import Likeness, NoPairs, agrees_less, finds_less, likeness, pairs, shrunk, width
 from selfsight.instruments.outside import answered
 from selfsight.instruments.place import of_code
 from selfsight.instruments.reach import Unreachable
 from selfsight.instruments.trained import steps_taken, trained
-from selfsight.maths.spectrum import effective_rank, spread
+from selfsight.maths.spectrum import spread
 from selfsight.planted import Net, batches, tiny
 from selfsight.program import Program
 
@@ -67,10 +59,10 @@ class Collapse(Check):
             both = [(likeness(*pairs(case, model, mode)), before[mode]) for mode in (True, False)]
         except NoPairs as why:
             raise DoesNotApply(str(why)) from why
-        sentence = self._verdict(case, both)
+        sentence = _estranged(both) or _shrivelled(case, both)
         if sentence is None:
             return
-        (now, then), (component, cause, cure) = both[1], _cause(case)
+        (now, then), (component, cause, cure) = both[1], _cause(case, strange=_estranged(both) is not None)
         yield Finding(
             code=self.code, grade=Grade.MEASURED, component=component, cause=cause, cure=cure,
             sentence=f"After {steps_taken(case)} steps {sentence}.", place=of_code(case.program.loss, "loss"),
@@ -80,26 +72,6 @@ class Collapse(Check):
                 "spread_after": now.spread,
             },
         )  # fmt: skip
-
-    def _verdict(self, case: Case, both: list[Pair]) -> str | None:
-        """What has happened, in both modes; None where nothing has."""
-        now, then = both[1]
-        if all(_unlike(*pair) for pair in both):
-            return (
-                f"the two views of an image are no more alike than those of different images (p = {now.p:.2g}), as "
-                f"they were before training (p = {then.p:.2g})"
-            )
-        fewer = all(finds_less(*pair) < CERTAIN for pair in both)
-        half = all(now.hits.mean() < then.hits.mean() / 2 for now, then in both)
-        point = _shrunk(both, spread, TENTH) or (half and _shrunk(both, spread, THIRD))
-        line = half and _shrunk(both, _width, QUARTER) and not answered(case)
-        smaller = _shrunk(both, spread, THIRD) or _shrunk(both, _width, QUARTER)
-        if (fewer and (point or line)) or (smaller and _content(case)):
-            return (
-                f"{now.hits.mean():.0%} of views find their other view ({then.hits.mean():.0%} before training), "
-                f"spread went from {then.spread:.2g} to {now.spread:.2g}, rank from {then.rank:.1f} to {now.rank:.1f}"
-            )
-        return None
 
     def planted(self) -> tuple[Program, Program]:
         def attract(model: nn.Module, batch: Any) -> Tensor:
@@ -112,9 +84,9 @@ class Collapse(Check):
         return _joint(attract), _joint(contrast)
 
 
-def _cause(case: Case) -> tuple[Component, str, str]:
+def _cause(case: Case, strange: bool) -> tuple[Component, str, str]:
     """(component, cause, cure)."""
-    if not _content(case):
+    if strange or not _content(case):
         cure = "Lower the rate, or weigh what keeps the embedding spread against what draws views together."
         return "loss", "collapse", cure
     if case.has("teacher"):
@@ -142,15 +114,28 @@ def _joint(loss: Any) -> Program:
                 optimizer=lambda net: torch.optim.Adam(net.parameters(), 1e-2))  # fmt: skip
 
 
-def _unlike(now: Likeness, then: Likeness) -> bool:
-    """Views have nothing in common any more."""
-    return now.p > 0.01 and then.p < 1e-3 and agrees_less(now, then) < CERTAIN
+def _estranged(both: list[Pair]) -> str | None:
+    """What is to be said where views have nothing in common any more."""
+    for now, then in both:
+        if now.p <= 0.01 or then.p >= CERTAIN or agrees_less(now, then) >= CERTAIN:
+            return None
+    return (
+        f"the two views of an image are no more alike than those of different images (p = {both[1][0].p:.2g}), as they "
+        f"were before training (p = {both[1][1].p:.2g})"
+    )
 
 
-def _shrunk(both: list[Pair], measure: Callable[[Tensor], float], share: float) -> bool:
-    return all(shrunk(now, then, measure, share) for now, then in both)
-
-
-def _width(z: Tensor) -> float:
-    """Effective dimensions beyond the first."""
-    return effective_rank(z, centre=True) - 1
+def _shrivelled(case: Case, both: list[Pair]) -> str | None:
+    """What is to be said where the embedding has shrunk to a point or a line."""
+    fewer = all(finds_less(*pair) < CERTAIN for pair in both)
+    half = all(now.hits.mean() < then.hits.mean() / 2 for now, then in both)
+    small, flat = (all(shrunk(*pair, *how) for pair in both) for how in ((spread, THIRD), (width, QUARTER)))
+    point = all(shrunk(*pair, spread, TENTH) for pair in both) or (half and small)
+    line = half and flat and not answered(case)
+    if not ((fewer and (point or line)) or ((small or flat) and _content(case))):
+        return None
+    now, then = both[1]
+    return (
+        f"{now.hits.mean():.0%} of views find their other view ({then.hits.mean():.0%} before training), spread went "
+        f"from {then.spread:.2g} to {now.spread:.2g}, rank from {then.rank:.1f} to {now.rank:.1f}"
+    )

@@ -9,32 +9,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from selfsight.case import Case, Failed
+from selfsight.case import Case
 from selfsight.check import Check, DoesNotApply, Finding, Grade
-from selfsight.instruments.calls import listening, playing, slots_of
+from selfsight.instruments.bypass import led_around
 from selfsight.instruments.hearing import Hearing, followed, heard_elsewhere, hearing, scrambled
-from selfsight.instruments.nest import leaves, numbers, rebuilt
 from selfsight.instruments.place import Place, of_code, of_module
-from selfsight.instruments.randomness import replayed
-from selfsight.instruments.snapshot import same, still
+from selfsight.instruments.snapshot import still
 from selfsight.planted import CLASSES, Quarters, tiny
 from selfsight.program import Program
-
-NEAR = 1e-2
-"""How near, as a share of the picture's range, a prediction without weights has to come to the picture to be it: bounds
-that keep a logit finite cost a tenth of that."""
 
 
 @dataclass(frozen=True)
 class IgnoredInput(Check):
     """A net that does not look at its input learns the best constant, whatever else is right.
 
-    Detected: What the model's outermost modules get is replaced by what they get in another batch, with weights drawn at
-    random so that no zero of the initialisation hides a path. PROVEN where all of it changes no bit of the output, or
-    where one picture or sequence has no effect though another of the same shape and type has. If the output
+    Detected: What the model's outermost modules get is replaced by what they get in another batch, with weights drawn
+    at random so that no zero of the initialisation hides a path. PROVEN where all of it changes no bit of the output,
+    or where one picture or sequence has no effect though another of the same shape and type has. If the output
     follows an outer variable that forward reads instead, the variable and its line are named. PROVEN, too, where the
     prediction is the target itself when every layer answers 0: then the code need hold nothing.
-    Matters: A variable of the notebook that bears an argument's name is used without a word, and nothing can be learned.
+    Matters: A variable of the notebook that bears an argument's name is used without a word; nothing can be learned.
     Cure: Use the names that forward declares; restart the notebook; let no skip lead around the code.
     Blind: Paths around the code that pass through weights; tensors held in objects other than tuples, lists, dicts and
     dataclasses; programs that call no module. Source: the journals of an unmixing net, whose forward(self, *x)
@@ -86,55 +80,25 @@ class IgnoredInput(Check):
             told += f"; its forward reads the outer variable {variable} and follows that"
             evidence["variable"] = variable
         return Finding(
-            code=self.code, grade=Grade.PROVEN, component="model", cause=cause, cure=cure, place=place, evidence=evidence,
-            sentence=f"{one.name or 'The model'} {told}.",
+            code=self.code, grade=Grade.PROVEN, component="model", cause=cause, cure=cure, place=place,
+            evidence=evidence, sentence=f"{one.name or 'The model'} {told}.",
         )  # fmt: skip
 
     def _bypass(self, case: Case) -> Iterator[Finding]:
         """A prediction that is the target itself when every layer answers 0."""
-        bare = _without_layers(case)
-        for path, told in numbers(bare).items():
-            for where, picture in numbers(case.batch).items():
-                alike = told.shape == picture.shape and picture.ndim >= 3 and _is(told, picture)
-                if alike and _is_target(case, bare, where):
-                    yield Finding(
-                        code=self.code, grade=Grade.PROVEN, component="model", cause="bypasses-code",
-                        sentence=f"With every layer answering 0, the prediction{path} is still the picture that the loss "
-                        f"asks for: it is led around the code.",
-                        cure="Take out the skip connection that hands the input to the output.",
-                        place=of_code(case.program.predict, "predict") if case.program.predict else Place(),
-                        evidence={"off_by": float((told - picture).abs().max())},
-                    )  # fmt: skip
-                    return
+        found = led_around(case)
+        if found is not None and case.program.predict is not None:
+            path, off = found
+            yield Finding(
+                code=self.code, grade=Grade.PROVEN, component="model", cause="bypasses-code",
+                sentence=f"With every layer answering 0, the prediction{path} is still the picture that the loss asks "
+                f"for: it is led around the code.",
+                cure="Take out the skip connection that hands the input to the output.",
+                place=of_code(case.program.predict, "predict"), evidence={"off_by": off},
+            )  # fmt: skip
 
     def planted(self) -> tuple[Program, Program]:
         return tiny(model=_Notebook), tiny(model=_Scaled)
-
-
-def _without_layers(case: Case) -> Any:
-    """What is predicted when every layer with weights answers 0; None where it cannot be played back."""
-    model = case.model().eval()
-    with still(model), torch.no_grad():
-        with replayed(0), listening(model, keep=True) as calls:
-            case.call("predict", model, case.batch, seed=None)
-        zeros = {slot: torch.zeros_like(tensor) for slot, tensor in slots_of(model, calls).items()}
-        try:
-            with replayed(0), playing(model, calls, zeros):
-                return case.call("predict", model, case.batch, seed=None)
-        except Failed:
-            return None
-
-
-def _is_target(case: Case, said: Any, where: str) -> bool:
-    """Whether the criterion, with a fixed prediction, looks at this tensor of the batch."""
-    other = rebuilt(case.batch, {where: leaves(case.batch)[where].flip(0) * 0.5})
-    losses = [case.call("criterion", said, batch) for batch in (case.batch, other)]
-    return not same(losses[0].detach(), losses[1].detach())
-
-
-def _is(told: Tensor, picture: Tensor) -> bool:
-    reach = float(picture.max() - picture.min())
-    return reach > 0 and float((told - picture).abs().max()) <= NEAR * reach
 
 
 xb = Quarters().pictures[:16]

@@ -36,8 +36,8 @@ class Masks(Check):
     Matters: The loss falls, the pictures come back, and the masks separate nothing.
     Cure: Take away or weaken the term that constant masks satisfy best, for instance a distance between masks.
     Blind: Masks with targets, collapses that take longer than the training here, and masks that are full or empty
-    because another term outweighs theirs (a NOTE). It comes from a journal whose masks were to differ from the one before and
-    from the sum of all before.
+    because another term outweighs theirs (a NOTE). It comes from a journal whose masks were to differ from the one
+    before and from the sum of all before.
     """
 
     code = "R702"

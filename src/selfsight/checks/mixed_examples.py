@@ -12,8 +12,8 @@ from torch.nn.functional import log_softmax, nll_loss
 
 from selfsight.case import Case
 from selfsight.check import Check, Component, DoesNotApply, Finding, Grade
-from selfsight.instruments.examples import DEPTH, Run, Study, Undividable, along
-from selfsight.instruments.mixing import Mixing, first_mixing
+from selfsight.instruments.examples import Run, Undividable
+from selfsight.instruments.mixing import Mixing, mixing
 from selfsight.instruments.place import Place, of_module
 from selfsight.planted import CLASSES, tiny
 from selfsight.program import Program
@@ -24,13 +24,13 @@ TOLD = {
         "Normalise each example by itself: F.normalize(z, dim=1).",
     ),
     "normalises-over-batch": (
-        "{named} normalises over the batch: each number sums or squares to 1 over the {count} examples, not within one.",
+        "{named} normalises over the batch: a number sums or squares to 1 over {count} examples, not in one.",
         "Normalise within an example: dim=1 or dim=-1, not dim=0.",
     ),
     "mixes-examples": (
-        "Of {count} examples, {own} act on their own output of {named}, and in {off} of {pairs} cases one example changes "
-        "the output of another.",
-        "Keep the batch axis first: stack over dim=1, permute before view; attention and LSTMs want batch_first=True.",
+        "Of {count} examples, {own} act on their own output of {named}, and in {off} of {pairs} cases one example "
+        "changes the output of another.",
+        "Keep the batch axis first: stack over dim=1, permute before view; attention wants batch_first=True.",
     ),
     "": (
         "{named} uses a statistic of the batch: what it says of one example depends on the other {others}.",
@@ -48,7 +48,7 @@ class MixedExamples(Check):
     compared: PROVEN where a module or a reshape whose inputs keep the examples apart puts out rows that depend on other
     examples, or where a tensor on the way to the loss is normalised over the batch axis or as a whole. The innermost
     such step is named. The model runs in eval mode and without batch statistics, so that batch norm is not meant.
-    Matters: Rows of one example are trained against the answer of another; with a batch of one all seems well.
+    Matters: Rows of one example are trained against the answer of another; only a batch of one is right.
     Cure: Put the batch axis first in every cat, view, softmax, normalize and attention, or say dim= and batch_first=.
     Blind: Programs that run only on a whole batch; mixing that differs from draw to draw, as mixup and shuffled
     negatives do; statistics of the batch, which are at most a NOTE; what happens between modules, but for reshapes and
@@ -66,33 +66,16 @@ class MixedExamples(Check):
         why = None
         for run in runs:
             try:
-                found = self._mixing(case, run)
+                mixed = mixing(case, run)
             except Undividable as error:
                 why = why or error
                 continue
+            found = None if mixed is None else self._judged(*mixed)
             if found is not None:
                 yield found
                 return
         if why is not None:
             raise DoesNotApply(str(why))
-
-    def _mixing(self, case: Case, run: Run) -> Finding | None:
-        study = Study(case.model(), run, case.batches)
-        runs = study.runs()
-        found = first_mixing(runs)
-        if found is None or _differs(study, found) or _keeps_other_axis(case, run):
-            return None
-        outer = found
-        opened = set(study.opened)
-        for _ in range(DEPTH):
-            if found.event.number < 0:
-                break
-            opened.add(found.event.number)
-            inner = first_mixing(study.runs(opened), found.event)
-            if inner is None:
-                break
-            found = inner
-        return self._judged(outer, found)
 
     def _judged(self, outer: Mixing, inner: Mixing) -> Finding | None:
         """Outer: the first step that mixes; inner: where in it."""
@@ -131,24 +114,6 @@ class MixedExamples(Check):
 
     def planted(self) -> tuple[Program, Program]:
         return tiny(model=_Torn, loss=_torn_loss), tiny(model=_Normed, loss=_torn_loss)
-
-
-def _differs(study: Study, found: Mixing) -> bool:
-    """Whether other random draws mix other examples: then it is meant."""
-    other = first_mixing(study.runs(seed=1))
-    if other is None or other.owned.matrix is None or found.owned.matrix is None:
-        return True
-    return not torch.equal(other.owned.matrix > 0, found.owned.matrix > 0)
-
-
-def _keeps_other_axis(case: Case, run: Run) -> bool:
-    """Whether all is well if the examples lie along the second axis: sequences come with time first."""
-    if (along(case.batches[0], 1) or 0) < 3:
-        return False
-    try:
-        return first_mixing(Study(case.model(), run, case.batches, axis=1).runs()) is None
-    except Undividable:
-        return False
 
 
 def _place(outer: Mixing, inner: Mixing) -> Place:

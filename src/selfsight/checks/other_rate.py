@@ -20,6 +20,8 @@ from selfsight.program import Program
 from selfsight.streaming import Stream, TooFew, at_rate, streamed
 
 FACTORS = (0.1, 0.01, 0.001, 100.0, 1e4)
+MEMORISED = 0.3
+"""Progress on what was learned from at which the rate is good enough: then it is the labels, or the amount of data."""
 GAINED = 0.1
 """Progress on examples kept aside that the other rate has to reach, so that it is worth an alarm."""
 
@@ -46,7 +48,7 @@ class OtherRate(Check):
             own = streamed(case)
         except (TooFew, Unreachable) as why:
             raise DoesNotApply(str(why)) from why
-        if _learns(own, 0.05 / len(own.aside)):
+        if _learns(own, 0.05 / len(own.aside)) or own.fitted >= MEMORISED:
             return
         for factor in FACTORS:
             if factor > 1 and not _too_few(case, own):

@@ -56,7 +56,7 @@ class ReachableLoss(Check):
             if any(_wide(case.scaled(batch)[0]) for batch in case.batches[1:]):
                 return  # the first batch happened to have one answer for all
             if _one_answer(case):
-                raise DoesNotApply("all examples seen have the same target")
+                raise DoesNotApply("within each batch all examples have the same target")
             yield self._nothing(scale, place, [used.name for used in bends])
         elif scale.bare is not None and _share(scale) < HALF:
             names = " and ".join(dict.fromkeys(used.name for used in bends))
@@ -104,11 +104,11 @@ def _wide(scale: Reach | Unreachable) -> bool:
 
 
 def _one_answer(case: Case) -> bool:
-    """Whether every leaf of the batches that could be a target is the same for all examples, as with rare classes."""
+    """Whether every leaf that could be a target is the same for all examples of a batch, as with sorted classes."""
     inside = entering(case, case.batch)
     held = [leaves(batch) for batch in case.batches]
     others = [leaf for each in held for path, leaf in each.items() if path not in inside and leaf.ndim]
-    return bool(others) and all(bool((leaf == others[0].flatten()[0]).all()) for leaf in others)
+    return bool(others) and all(bool((leaf == leaf[:1]).all()) for leaf in others)
 
 
 def _share(scale: Reach) -> float:

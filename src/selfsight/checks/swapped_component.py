@@ -55,8 +55,8 @@ class SwappedComponent(Check):
         if cause is None or cause.component is None:
             yield self._finding(
                 Grade.NOTE, "model", "unknown", evidence, case,
-                "It is stuck on frozen batches, and no single swap restores it: I do not know why. More than one thing may "
-                "be wrong.",
+                "It is stuck on frozen batches, and no single swap restores it: I do not know why. "
+                "More than one thing may be wrong.",
                 "Mend what the other findings name, then ask again.",
             )  # fmt: skip
         elif cause.component == "optimizer" and _slow(case, start):

@@ -28,7 +28,7 @@ class Targets(Check):
     """A question that always has the same answer teaches that answer, and the loss falls to its floor.
 
     Detected: PROVEN where the part of the batch that the loss takes as answers holds one value in a whole pass, and no
-    outputs have a lower loss than the same output for all. A note tells what the best constant answer costs.
+    outputs have a lower loss than the same output for all.
     Matters: A wrong column, a list of labels that was never filled, a loader that replaces what it cannot parse by 0:
     loss and accuracy look perfect.
     Cure: Print the answers of a few batches beside their pictures.
@@ -55,15 +55,7 @@ class Targets(Check):
                     f"All {count} answers in {'a whole pass' if ended else 'the part of a pass that was read'} are "
                     f"{value:g}: a constant output solves this task."
                 )
-                yield self._finding(case, Grade.PROVEN if ended else Grade.NOTE, "target-constant", sentence, count)
-                return
-        if not scale.wide:
-            return
-        sentence = (
-            f"The best constant answer to a batch costs {scale.constant.loss:.4g}, the best answer of all "
-            f"{scale.free.loss:.4g}: a loss that rests at the first has learned nothing from the input."
-        )
-        yield self._finding(case, Grade.NOTE, "no-signal-in-data", sentence, None)
+                yield self._finding(case, Grade.PROVEN if ended else Grade.NOTE, sentence, count)
 
     def _further(self, case: Case, fixed: list[str]) -> tuple[int, bool]:
         """(how many answers were read, whether the pass ended); 0 where another answer turned up."""
@@ -82,14 +74,14 @@ class Targets(Check):
 
         return case.guarded("Program.batches", run)
 
-    def _finding(self, case: Case, grade: Grade, cause: str, sentence: str, count: int | None) -> Finding:
+    def _finding(self, case: Case, grade: Grade, sentence: str, count: int) -> Finding:
         scale = case.scale
-        evidence: dict[str, float | int] = {} if count is None else {"answers": count}
+        evidence: dict[str, float | int] = {"answers": count}
         if not isinstance(scale, Unreachable):
             evidence |= {"constant": scale.constant.loss, "free": scale.free.loss}
         place = of_code(type(case.program.dataset), "dataset") if case.has("dataset") else of_code(case.program.batches)
         return Finding(
-            code=self.code, grade=grade, component="labels", cause=cause, sentence=sentence, place=place,
+            code=self.code, grade=grade, component="labels", cause="target-constant", sentence=sentence, place=place,
             cure="Look at the answers beside their pictures.", evidence=dict(evidence),
         )  # fmt: skip
 

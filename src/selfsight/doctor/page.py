@@ -100,7 +100,7 @@ def _matrix(name: str, rows: list[list[float]]) -> Markup:
             if side > 0.3:
                 left, top = j * CELL + (CELL - side) / 2, i * CELL + (CELL - side) / 2
                 place = {"x": f"{left:.1f}", "y": f"{top:.1f}", "width": f"{side:.1f}", "height": f"{side:.1f}"}
-                squares.append(tag("rect", **place))  # type: ignore[arg-type]
+                squares.append(tag("rect", **place))
     size = f"0 0 {CELL * max(map(len, rows))} {CELL * len(rows)}"
     return tag("svg", squares, viewBox=size, role="img", aria_label=f"{name}, as squares", class_="matrix")
 

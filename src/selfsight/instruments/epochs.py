@@ -7,8 +7,8 @@ import time
 from collections.abc import Sized
 from dataclasses import dataclass, field
 
-from selfsight.case import Case
-from selfsight.instruments.motion import quietly, rate, tensors_of
+from selfsight.case import Case, Trial
+from selfsight.instruments.motion import quietly, rate, regrouped, tensors_of
 
 LONGEST = 1000
 """Epochs at most."""
@@ -59,15 +59,20 @@ def length(case: Case) -> int | None:
 
 def planned_epochs(case: Case) -> Epochs:
     """Runs `between_epochs` alone, as often as the planned steps call for it; kept with the case."""
-    if "epochs" not in case.__dict__:
-        case.__dict__["epochs"] = _run(case)
-    return case.__dict__["epochs"]
+    return case.remembered(("epochs",), lambda: _run(case))
 
 
 def _run(case: Case) -> Epochs:
     steps, long = case.program.planned_steps, length(case)
     found = Epochs(long, math.ceil(steps / long) if steps and long else None)
     trial = case.begin()
+    with regrouped(trial.optimizer):
+        _through(case, trial, found)
+    return found
+
+
+def _through(case: Case, trial: Trial, found: Epochs) -> None:
+    """One step, so that schedules have something to follow, then every planned end of an epoch."""
     with quietly():
         case.step(trial, case.batch)
     model, optimizer = trial.model, trial.optimizer
@@ -90,4 +95,3 @@ def _run(case: Case) -> Epochs:
             found.joined.add(name)
         if parameter.requires_grad and id(parameter) not in held:
             found.outside.add(name)
-    return found

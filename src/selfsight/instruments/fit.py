@@ -56,7 +56,7 @@ def fitting(
     seconds: float,
     hopeless: int | None = None,
 ) -> Fit:
-    """Steps until the batch is fitted or steps or seconds are used up; given up where `hopeless` steps moved nothing."""
+    """Steps until the batch is fitted or steps or seconds are used up; ended where `hopeless` steps moved nothing."""
     losses, until, made = [value()], time.monotonic() + seconds, 0
     curve = [progress(losses[0])]
     while made < steps and time.monotonic() < until and curve[-1] < FITTED:

@@ -64,7 +64,7 @@ def hearing(case: Case, model: nn.Module) -> list[Hearing]:
         heard.kinds |= {names[path]: (tensor.shape, tensor.dtype) for path, tensor in changes.items()}
         for path, tensor in changes.items():
             (heard.hears if _matters(case, model, one, {path: tensor}) else heard.deaf).add(names[path])
-        heard.deaf -= hearing.hears
+        heard.deaf -= heard.hears
     return list(found.values())
 
 

@@ -136,3 +136,8 @@ def shrunk(now: Likeness, then: Likeness, measure: Callable[[Tensor], float], sh
         which = torch.cat([images, images + count])
         gaps.append(share * measure(then.z[which]) - measure(now.z[which]))
     return bool(np.mean(gaps) > CERTAIN * np.std(gaps) and np.mean(gaps) > 0)
+
+
+def width(z: Tensor) -> float:
+    """Effective dimensions beyond the first, centred."""
+    return effective_rank(z, centre=True) - 1

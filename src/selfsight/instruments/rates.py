@@ -13,10 +13,14 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from selfsight.case import Case
 from selfsight.instruments.epochs import planned_epochs
-from selfsight.instruments.motion import quietly, rate
+from selfsight.instruments.motion import quietly, rate, regrouped
 
 STEPS = 40
 """Own steps on a frozen batch."""
+STREAM = 60
+"""Own steps over batches as they come."""
+PASS = 24
+"""Batches that these go over, again and again."""
 SECONDS = 6.0
 """Of the processor, for one run."""
 
@@ -42,6 +46,19 @@ def run(case: Case, batch: Any, factor: float = 1.0, seed: int = 0) -> Run | Non
                 break
     late = sorted(losses[1:][-STEPS // 4 :])
     return losses[0], late[len(late) // 2] if late else losses[0]
+
+
+def streamed(case: Case, factor: float = 1.0) -> list[float]:
+    """The losses of the two frozen batches after own steps over batches as they come, at a factor times their rate."""
+    trial, until = case.begin(), time.process_time() + SECONDS
+    batches = case.remembered(("streamed",), lambda: case.passed(PASS, seed=3))
+    with times(factor):
+        for number in range(STREAM):
+            case.step(trial, batches[number % len(batches)], seed=number)
+            if time.process_time() > until:
+                break
+    losses = [case.value(trial.model, batch) for batch in (case.batch, case.other)]
+    return [loss if math.isfinite(loss) else math.inf for loss in losses]
 
 
 @contextlib.contextmanager
@@ -72,12 +89,12 @@ def followed(case: Case, steps: int) -> list[float]:
     """The rate before each of many own steps on a small batch, epochs ending where they end."""
     length, found, until = planned_epochs(case).length, list[float](), time.process_time() + SECONDS
     trial = case.begin()
-    for number in range(steps):
-        if time.process_time() > until:
-            break
-        found.append(rate(trial.optimizer))
-        case.step(trial, case.batch, seed=number)
-        if length and (number + 1) % length == 0 and case.has("between_epochs"):
-            with quietly():
+    with regrouped(trial.optimizer), quietly():
+        for number in range(steps):
+            if time.process_time() > until:
+                break
+            found.append(rate(trial.optimizer))
+            case.step(trial, case.batch, seed=number)
+            if length and (number + 1) % length == 0 and case.has("between_epochs"):
                 case.call("between_epochs", trial.model, trial.optimizer, number // length)
     return found

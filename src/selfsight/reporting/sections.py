@@ -175,8 +175,8 @@ def findings_section(evidence: Evidence) -> Markup | None:
     """What the doctor found, worst first; None where nobody asked."""
     if not evidence.findings:
         return None
-    order = {"issue": 0, "note": 1, "passed": 2, "not applicable": 3}
-    ranked = sorted(evidence.findings, key=lambda finding: order.get(str(finding.get("grade")), 1))
+    order = {"PROVEN": 0, "MEASURED": 1, "NOTE": 2}
+    ranked = sorted(evidence.findings, key=lambda finding: order.get(str(finding.get("grade")), 2))
     items = []
     for finding in ranked:
         grade = str(finding.get("grade", ""))
@@ -184,7 +184,7 @@ def findings_section(evidence: Evidence) -> Markup | None:
         items.append(
             tag(
                 "li",
-                tag("span", grade, class_=f"chip {'worse' if grade == 'issue' else 'open'}"),
+                tag("span", grade, class_=f"chip {'worse' if grade in ('PROVEN', 'MEASURED') else 'open'}"),
                 " ",
                 tag("code", str(finding.get("code", ""))),
                 " ",
