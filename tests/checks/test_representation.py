@@ -39,9 +39,6 @@ def causes(check: Check, program: Program) -> set[str]:
     return {finding.cause for finding in found(check, program)}
 
 
-# ------------------------------------------------------------------------------------------------- joint embeddings
-
-
 class Encoder(nn.Module):
     def __init__(self, out: int = 24) -> None:
         super().__init__()
@@ -384,11 +381,6 @@ HEALTHY_TARGETS = {
     "sequence first": tiny(model=Reader, loss=lambda m, b: F.cross_entropy(m(b[0]), b[1])),
     "correlation": tiny(loss=correlation),
     "labels left alone": tiny(loss=lambda m, b: F.mse_loss(m(b[0]), b[0].mean((1, 2, 3))[:, None].expand(-1, 3))),
-    "entropy of the mean": tiny(
-        loss=lambda m, b: (
-            F.cross_entropy(m(b[0]), b[1]) + (m(b[0]).softmax(1).mean(0) * m(b[0]).softmax(1).mean(0).log()).sum()
-        )
-    ),
 }
 
 

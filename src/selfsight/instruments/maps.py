@@ -204,7 +204,7 @@ class Preference:
         Where maps only blend what is free anyway, the minimiser leaves a difference of a hundredth.
         """
         way = max(self.start, self.varied) - min(self.constant, self.free)
-        return way > 0 and self.constant <= self.free + 1e-2 * way and True
+        return way > 0 and self.constant <= self.free + 1e-2 * way and self.varied > self.constant + 5e-2 * way
 
 
 def asked(case: Case, site: Site) -> Iterator[Preference]:
@@ -253,7 +253,7 @@ def _blobs(value: Tensor, size: float, generator: torch.Generator) -> Tensor:
     return (size * smooth.sign()).view_as(value).to(value)
 
 
-def lowest(tail: Tail, site: Site, given: list[Tensor], *, free: bool, steps: int = 60) -> tuple[float, list[Tensor]]:
+def lowest(tail: Tail, site: Site, given: list[Tensor], *, free: bool, steps: int = 40) -> tuple[float, list[Tensor]]:
     """The least loss over the other outputs, and over what the activations get too where that is free."""
     maps = [value.detach().clone().requires_grad_(free) for value in given]
     others = {slot: value.detach().clone().requires_grad_() for slot, value in tail.slots.items()}
@@ -270,7 +270,7 @@ def lowest(tail: Tail, site: Site, given: list[Tensor], *, free: bool, steps: in
             break
         loss.backward()
         optimizer.step()
-        optimizer.param_groups[0]["lr"] *= 0.93
+        optimizer.param_groups[0]["lr"] *= 0.9
     return best, where
 
 

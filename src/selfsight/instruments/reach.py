@@ -133,13 +133,18 @@ class Tail:
         return value
 
     def least(self, *, constant: bool = False, bare: bool = False, seconds: float = SECONDS) -> Answer:
-        """The least loss over free outputs, or over outputs that are the same for every example."""
+        """The least loss over free outputs, or over outputs that are the same for every example.
+
+        A constant is the same in every call of its module: a net that ignores its input cannot tell an anchor from a
+        negative either.
+        """
+        groups = self._groups()
 
         def spread(values: Sequence[Tensor]) -> dict[Slot, Tensor]:
-            return {
-                slot: value.expand_as(self.slots[slot]) if constant else value
-                for slot, value in zip(self.slots, values, strict=True)
-            }
+            if not constant:
+                return dict(zip(self.slots, values, strict=True))
+            same = dict(zip(groups, values, strict=True))
+            return {slot: same[key].expand_as(self.slots[slot]) for key, slots in groups.items() for slot in slots}
 
         def value(values: Sequence[Tensor]) -> Tensor:
             return self(spread(values), bare=bare).double()
@@ -157,11 +162,19 @@ class Tail:
             raise Unreachable("the loss is not finite for any output that was tried")
         return Answer(*self._scaled(value, spread, best, found))
 
+    def _groups(self) -> dict[tuple[str, str, tuple[int, ...]], list[Slot]]:
+        """Slots that one constant would fill: those of one module, place in its output and shape of a row."""
+        groups: dict[tuple[str, str, tuple[int, ...]], list[Slot]] = {}
+        for slot, tensor in self.slots.items():
+            groups.setdefault((slot.module, slot.path, tuple(tensor.shape[1:])), []).append(slot)
+        return groups
+
     def _starts(self, constant: bool) -> list[tuple[list[Tensor], Callable[..., Found]]]:
         drawn = torch.Generator().manual_seed(0)
         now = [tensor.detach().float() for tensor in self.slots.values()]
         if constant:
-            now = [tensor.mean(0, keepdim=True) if tensor.ndim else tensor for tensor in now]
+            first = [self.slots[slots[0]].detach().float() for slots in self._groups().values()]
+            now = [tensor.mean(0, keepdim=True) if tensor.ndim else tensor for tensor in first]
         noise = [torch.randn(t.shape, generator=drawn).to(t) * t.std(correction=0).clamp_min(1e-3) for t in now]
         wide = [torch.randn(t.shape, generator=drawn).to(t) for t in now]
         return [(now, _quickly), (wide, _steadily), (noise, _quickly), (now, _steadily)]
