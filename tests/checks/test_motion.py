@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import Subset
 
 from selfsight.case import examining
 from selfsight.check import Check, DoesNotApply, Finding, Grade
@@ -591,6 +592,7 @@ def reloading() -> Program:
     [
         (tiny(batches=first_forever(Quarters())), "one-batch-forever"),
         (tiny(batches=first_forever(data := Noisy()), dataset=data), "one-batch-forever"),
+        (tiny(batches=first_forever(part := Subset(Noisy(), range(48))), dataset=part), "one-batch-forever"),
         (tiny(step=own_batch), "one-batch-forever"),
         (tiny(between_epochs=initialises), "model-rebuilt"),
         (tiny(between_epochs=builds_anew), "model-rebuilt"),

@@ -57,30 +57,14 @@ def program_on(recipe: Recipe, images: np.ndarray, where: np.ndarray, planned: i
     task, size, channels = recipe.task, images.shape[1], images.shape[3]
     batch, steps = min(recipe.batch, len(where)), planned or recipe.steps or PLANNED
 
-    def now(step: int) -> Now:
-        return Now(step, steps, generator(recipe.seed, "task", step, 0))
-
     def batches() -> Iterator[Example]:
         for step in range(max(1, min(PASS, len(where) // batch))):
             rows = where[order(recipe.seed, step, len(where), batch)]
             pixels = torch.from_numpy(images[rows]).permute(0, 3, 1, 2)
-            yield task.prepare(Batch(pixels, torch.from_numpy(rows.astype(np.int64))), now(step))
+            yield task.prepare(Batch(pixels, torch.from_numpy(rows.astype(np.int64))), _now(recipe, step, steps))
 
     def loss(model: nn.Module, example: Example) -> Tensor:
         return task.loss(_asked(model, task.predict, example), example).loss
-
-    def step(model: nn.Module, optimizer: torch.optim.Optimizer, example: Example) -> Tensor:
-        made = getattr(optimizer, "steps_made", 0)
-        optimizer.steps_made = made + 1  # type: ignore[attr-defined]
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.optimizer.rate_at(min(made, steps - 1), steps) * group["factor"]
-        optimizer.zero_grad(set_to_none=True)
-        prediction = _asked(model, task.predict, example)
-        found = task.loss(prediction, example).loss
-        found.backward()
-        optimizer.step()
-        task.after_step(_whole(model), example, {name: value.detach() for name, value in prediction.items()}, now(made))
-        return found.detach()
 
     first = next(batches())
     pairs = first.answer is None and first.inputs.shape[1] == 2
@@ -90,7 +74,7 @@ def program_on(recipe: Recipe, images: np.ndarray, where: np.ndarray, planned: i
         model=lambda: build(recipe, size, channels),
         loss=loss,
         optimizer=lambda model: recipe.optimizer.build(model, task.rates()),  # type: ignore[arg-type]
-        step=step,
+        step=lambda model, optimizer, example: _step(recipe, steps, _whole(model), optimizer, example),
         predict=lambda model, example: _asked(model, task.predict, example),
         criterion=lambda prediction, example: task.loss(prediction, example).loss,
         embed=lambda model, example: _whole(model).encoder(example.inputs[:, 0]),
@@ -99,6 +83,26 @@ def program_on(recipe: Recipe, images: np.ndarray, where: np.ndarray, planned: i
         dataset=Pictures(images, where),
         planned_steps=planned or recipe.steps,
     )
+
+
+def _now(recipe: Recipe, step: int, steps: int) -> Now:
+    return Now(step, steps, generator(recipe.seed, "task", step, 0))
+
+
+def _step(recipe: Recipe, steps: int, model: Model, optimizer: torch.optim.Optimizer, example: Example) -> Tensor:
+    """One step as in training, at the rate of its place in the schedule; the optimizer counts its own steps."""
+    made = getattr(optimizer, "steps_made", 0)
+    optimizer.steps_made = made + 1  # type: ignore[attr-defined]
+    for group in optimizer.param_groups:
+        group["lr"] = recipe.optimizer.rate_at(min(made, steps - 1), steps) * group["factor"]
+    optimizer.zero_grad(set_to_none=True)
+    prediction = _asked(model, recipe.task.predict, example)
+    found = recipe.task.loss(prediction, example).loss
+    found.backward()
+    optimizer.step()
+    held = {name: value.detach() for name, value in prediction.items()}
+    recipe.task.after_step(model, example, held, _now(recipe, made, steps))
+    return found.detach()
 
 
 def _whole(model: nn.Module) -> Model:

@@ -6,6 +6,7 @@ import math
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 
 from selfsight.check import Finding, Grade
 from selfsight.diagnosis import Diagnosis, Repair
@@ -30,13 +31,15 @@ def _finding(finding: Finding, console: Console) -> None:
     console.print(
         f"[{STYLES[finding.grade]}]{finding.grade:<8}[/] [bold]{finding.code}[/] {finding.component}: {finding.cause}"
     )
-    console.print(f"         {escape(finding.sentence)}", soft_wrap=False)
+    lines = [escape(finding.sentence)]
     if str(finding.place):
-        console.print(f"         [cyan]at[/] {escape(str(finding.place))}")
+        lines.append(f"[cyan]at[/] {escape(str(finding.place))}")
     numbers = ", ".join(f"{name} {_said(value)}" for name, value in finding.evidence.items() if _short(value))
     if numbers and finding.alarms:
-        console.print(f"         [cyan]evidence[/] {escape(numbers)}")
-    console.print(f"         [cyan]cure[/] {escape(finding.cure)}\n")
+        lines.append(f"[cyan]evidence[/] {escape(numbers)}")
+    lines.append(f"[cyan]cure[/] {escape(finding.cure)}\n")
+    for line in lines:
+        console.print(Padding(line, (0, 0, 0, 9)))
 
 
 def _short(value: object) -> bool:

@@ -227,7 +227,8 @@ def preference(tail: Tail, site: Site, made: list[Made]) -> Preference:
     constant = lowest(tail, site, snapped, free=False)[0]
     blobs = [[_blobs(value, size, generator) for value in own] for size in (LARGE, MILD, MILD)]
     varied = min(lowest(tail, site, given, free=False)[0] for given in blobs)
-    free = min(lowest(tail, site, blobs[1], free=True)[0], flat[0], constant)
+    pixels = [value.expand_as(wide).clamp(-MILD, MILD) for value, wide in zip(flat[1], own, strict=True)]
+    free = min(*(lowest(tail, site, start, free=True, steps=80)[0] for start in (pixels, own)), flat[0], constant)
     levels = [float(n) for value, one in zip(snapped, made, strict=True) for n in one.again(value).flatten()]
     return Preference(free, constant, varied, tail.start, levels)
 
@@ -253,7 +254,7 @@ def _blobs(value: Tensor, size: float, generator: torch.Generator) -> Tensor:
     return (size * smooth.sign()).view_as(value).to(value)
 
 
-def lowest(tail: Tail, site: Site, given: list[Tensor], *, free: bool, steps: int = 40) -> tuple[float, list[Tensor]]:
+def lowest(tail: Tail, site: Site, given: list[Tensor], *, free: bool, steps: int = 50) -> tuple[float, list[Tensor]]:
     """The least loss over the other outputs, and over what the activations get too where that is free."""
     maps = [value.detach().clone().requires_grad_(free) for value in given]
     others = {slot: value.detach().clone().requires_grad_() for slot, value in tail.slots.items()}
@@ -270,7 +271,7 @@ def lowest(tail: Tail, site: Site, given: list[Tensor], *, free: bool, steps: in
             break
         loss.backward()
         optimizer.step()
-        optimizer.param_groups[0]["lr"] *= 0.9
+        optimizer.param_groups[0]["lr"] *= 0.01 ** (1 / steps)
     return best, where
 
 
