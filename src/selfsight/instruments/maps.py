@@ -199,12 +199,13 @@ class Preference:
 
     @property
     def degenerate(self) -> bool:
-        """Constant maps are as good as any, and maps that say something cost a twentieth of the whole way more.
+        """Constant maps are as good as any, and maps that say something cost a tenth of the whole way more.
 
-        Where maps only blend what is free anyway, the minimiser leaves a difference of a hundredth.
+        The minimiser stops within a hundredth or two of the way; where maps only blend what is free anyway, maps that
+        vary cost two hundredths, where the loss asks for constant ones a third and more.
         """
         way = max(self.start, self.varied) - min(self.constant, self.free)
-        return way > 0 and self.constant <= self.free + 1e-2 * way and self.varied > self.constant + 5e-2 * way
+        return way > 0 and self.constant <= self.free + 0.03 * way and self.varied > self.constant + 0.1 * way
 
 
 def asked(case: Case, site: Site) -> Iterator[Preference]:
