@@ -34,11 +34,11 @@ class Collapse(Check):
     holding it against itself before training.
 
     Detected: The program is trained for a while by its own steps. The same images' two views are embedded before and
-    after. MEASURED where views are found again less than before (sign test over images,
-    p < 1e-3) and the spread of the embedding's directions is less than a tenth of what it was; where half as many are
-    found and the spread is less than a third or, where no answers are learned, the rank less than a quarter; where
-    either is so and one answer for all is the loss's optimum; or where views have become no more alike
-    than random pairs (p > .01). Each by a bootstrap over images, and in both modes.
+    after. MEASURED where views are found again less than before (sign test over images, p < 1e-3) and the spread of the
+    embedding's directions is less than a tenth of what it was; where half as many are found and the spread is less
+    than a third or, where no answers are learned, the rank less than a quarter; where spread or rank is so and one
+    answer for all is the loss's optimum; or where views have become no more alike than random pairs (p > .01). Spread
+    and rank by a bootstrap over images, everything in train and in eval mode.
     Matters: The loss looks excellent, and the encoder has forgotten what it could tell when it was random.
     Cure: Stop the gradient on one side, restore the term that keeps the embedding spread, or lower the rate.
     Blind: Collapses that take longer than the training here, and those of a head behind an embedding that keeps well.

@@ -12,10 +12,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from selfsight.case import Case
 from selfsight.check import Check, DoesNotApply, Finding, Grade
-from selfsight.instruments.functions import ACTIVATIONS
+from selfsight.instruments.functions import ACTIVATIONS, CRITERIA, argument
 from selfsight.instruments.nest import leaves
 from selfsight.instruments.place import of_code
-from selfsight.instruments.reach import Reach, Unreachable
+from selfsight.instruments.reach import Reach, Tail, Unreachable
 from selfsight.planted import tiny
 from selfsight.program import Program
 from selfsight.swap import entering
@@ -32,7 +32,8 @@ class ReachableLoss(Check):
 
     Detected: The least loss with one constant output and the least with free outputs are found through the program's
     own last activation and criterion. PROVEN where free outputs are no better than a constant one (nothing to learn),
-    or where the loss falls without end. MEASURED where an activation cuts off more than half of what there is to gain.
+    or where the loss falls without end. MEASURED where an activation right before one of torch's
+    criteria cuts off more than half of what there is to gain.
     Matters: Such a training runs, prints falling numbers, and cannot learn, whatever the network, rate or data.
     Cure: Hand the criterion what it expects: logits without softmax or sigmoid, targets of the outputs' shape and
     range.
@@ -58,7 +59,7 @@ class ReachableLoss(Check):
             if _one_answer(case):
                 raise DoesNotApply("within each batch all examples have the same target")
             yield self._nothing(scale, place, [used.name for used in bends])
-        elif scale.bare is not None and _share(scale) < HALF:
+        elif scale.bare is not None and _share(scale) < HALF and _judged(tail):
             names = " and ".join(dict.fromkeys(used.name for used in bends))
             sentence = (
                 f"Behind {names} the loss cannot fall below {scale.free.loss:.3f}, {_share(scale):.0%} of the way from "
@@ -109,6 +110,19 @@ def _one_answer(case: Case) -> bool:
     held = [leaves(batch) for batch in case.batches]
     others = [leaf for each in held for path, leaf in each.items() if path not in inside and leaf.ndim]
     return bool(others) and all(bool((leaf == leaf[:1]).all()) for leaf in others)
+
+
+def _judged(tail: Tail) -> bool:
+    """Whether what the last activation puts out goes straight into one of torch's criteria. Masks and the like are
+    bounded because they are meant to be, whatever the loss could gain without."""
+    for place, bend in enumerate(tail.used):
+        for later in tail.used[place + 1 :]:
+            given = argument(later, 0, "input")
+            if bend.name in ACTIVATIONS and later.name in CRITERIA and isinstance(given, Tensor):
+                made = bend.output
+                if isinstance(made, Tensor) and made.numel() == given.numel():
+                    return bool(torch.equal(made.detach().flatten(), given.detach().flatten()))
+    return False
 
 
 def _share(scale: Reach) -> float:

@@ -104,7 +104,7 @@ def _described(value: Any) -> str:
 
 def _ask(case: Case, checks: Sequence[Check], until: float, off: dict[str, str], said: Said | None) -> _Asked:
     asked = _Asked()
-    for check in checks:
+    for check in sorted(checks, key=lambda check: not check.quick):  # what is cheap first, should time run out
         if check.code in off:
             asked.skipped[check.code] = off[check.code]
         elif time.monotonic() > until:

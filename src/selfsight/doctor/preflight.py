@@ -77,16 +77,16 @@ class FirstMinute:
         return [finding for finding in (self._sits(), self._stands()) if finding]
 
     def _sits(self) -> Finding | None:
-        """The loss has come to rest at the best constant answer's, or stands above it and does not fall."""
+        """The loss has come no further than the best constant answer's, or not even there."""
         if self.constant.optimal:
             return None
         half = len(self.losses) // 2
-        now, then = fmean(self.losses[half:]), fmean(self.losses[:half])
+        now = fmean(self.losses[half:])
         near = abs(now - self.constant.loss) <= FLAT * abs(self.constant.loss)
-        if not near and not (now > self.constant.loss and now >= then):
+        if not near and now < self.constant.loss:
             return None
         meaning = tells(now, self.examples, ()) or [self.constant.meaning]
-        at = f"sits at {now:.3f} ({meaning[0]})" if near else f"is {now:.3f} and does not fall"
+        at = f"sits at {now:.3f} ({meaning[0]})" if near else f"is {now:.3f}"
         return Finding(
             code="L308", grade=Grade.NOTE, component="model", cause="equals-constant",
             sentence=f"After {len(self.losses)} steps the loss {at}; the best constant answer has "

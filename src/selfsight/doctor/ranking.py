@@ -5,8 +5,8 @@ from __future__ import annotations
 from selfsight.check import Finding, Grade
 
 GRADES = {Grade.PROVEN: 0, Grade.MEASURED: 1, Grade.NOTE: 2}
-SYMPTOMS = ("B", "R")
-"""First letters of the codes that tell how a fault shows, not what it is: behaviour and representation."""
+SYMPTOMS = {"B801", "B802", "L308", "R701", "R703"}
+"""The checks that tell how a fault shows, or in which part it lies, and not what it is."""
 
 
 def ranked(findings: list[Finding]) -> list[Finding]:
@@ -19,7 +19,7 @@ def ranked(findings: list[Finding]) -> list[Finding]:
 
     def order(item: tuple[int, Finding]) -> tuple[bool, bool, bool, int, int]:
         number, finding = item
-        symptom = finding.code.startswith(SYMPTOMS)
+        symptom = finding.code in SYMPTOMS
         elsewhere = bool(swapped) and finding.component not in swapped
         return not finding.alarms, symptom, elsewhere, GRADES[finding.grade], number
 
