@@ -299,6 +299,13 @@ def careful_step(model: nn.Module, optimizer: Any, batch: Any) -> float:
         return float(F.cross_entropy(model(batch[0]), batch[1]))
 
 
+def last_part_only(model: Any, optimizer: Any, batch: Any) -> Tensor:
+    """Everything but the last layer is kept as it evaluates, on purpose."""
+    model.eval()
+    model[-1].train()
+    return plain(model, optimizer, batch)
+
+
 def evaluates(model: nn.Module, optimizer: Any, epoch: int) -> None:
     model.eval()
 
@@ -371,6 +378,7 @@ AWAKE = {
     "linear probe in eval": tiny(
         model=Probe, step=evaluating_step, optimizer=lambda net: torch.optim.SGD(net.fc.parameters(), 0.1)
     ),
+    "the last part alone": tiny(model=normed, step=last_part_only),
     "gathered gradients": tiny(model=normed, step=gathering),
     "cumulative statistics": tiny(
         model=lambda: nn.Sequential(

@@ -89,8 +89,8 @@ class FirstMinute:
         at = f"sits at {now:.3f} ({meaning[0]})" if near else f"is {now:.3f}"
         return Finding(
             code="L308", grade=Grade.NOTE, component="model", cause="equals-constant",
-            sentence=f"After {len(self.losses)} steps the loss {at}; the best constant answer has "
-            f"{self.constant.loss:.3f}. Nothing is learned so far.",
+            sentence=f"After {len(self.losses)} steps the loss {at}, so far no better than the best constant answer's "
+            f"{self.constant.loss:.3f}.",
             cure="Give it some more minutes; if it stays, ask `selfsight doctor` about this run: the rate is the first "
             "suspect, then the views.",
         )  # fmt: skip
