@@ -69,13 +69,12 @@ def pretrain(words: Words) -> int:
 
     parser = recipe_parser()
     parser.prog = "selfsight pretrain"
-    parser.usage = "selfsight pretrain IMAGES [--task NAME] [--encoder NAME] [--minutes M] [--out RUN] ..."
+    parser.usage = "selfsight pretrain IMAGES [--task NAME] [--encoder NAME] [--minutes M] [--out RUN] [--strict] ..."
     parser.add_argument("--out", type=str, default=None, help="The run's folder; runs/<time>_<task> where not given.")
-    parser.add_argument(
-        "--strict", action="store_true", help="Stop at what the doctor finds before or in the first minute."
-    )
-    settings = parse(parser, images_first(words))
-    out, strict = settings.pop("out"), settings.pop("strict")
+    parser.epilog = "--strict stops at what the doctor finds before the training or in its first minute (exit code 1)."
+    strict = "--strict" in words  # no setting of the run: a configuration that is written down does not hold it
+    settings = parse(parser, images_first([word for word in words if word != "--strict"]))
+    out = settings.pop("out")
     from selfsight.workbench import pretrain as start
 
     return _training(lambda: start(recipe=recipe_of(settings, parser), out=out, doctor="strict" if strict else "on"))

@@ -198,7 +198,7 @@ def test_no_name_can_do_harm(whole_run, tmp_path):
     (run.path / "probes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in probes))
     quoted = '"' + HOSTILE.replace('"', '""') + '"'
     (run.path / "skipped.csv").write_text(f"name,reason\n{quoted},{quoted}\n")
-    run.write("findings", hurt([{"code": "S1", "grade": "issue", "sentence": "It collapsed.", "cure": "More."}]))
+    run.write("findings", hurt([{"code": "S1", "grade": "PROVEN", "sentence": "It collapsed.", "cure": "More."}]))
     tree = Tree(page(read(run)))
     assert not tree.all("script")
     assert all((attributes.get("src") or "").startswith("data:") for attributes in tree.all("img"))
@@ -274,7 +274,7 @@ def test_findings_are_shown_worst_first(whole_run, tmp_path):
     run = copy_of(whole_run, tmp_path / "run")
     well = {"code": "P9", "grade": "passed", "sentence": "All well."}
     run.write(
-        "findings", [well, {"code": "X1", "grade": "issue", "sentence": "It collapsed.", "cure": "Larger batches."}]
+        "findings", [well, {"code": "X1", "grade": "PROVEN", "sentence": "It collapsed.", "cure": "Larger batches."}]
     )
     said = Tree(page(read(run))).text
     assert said.index("It collapsed.") < said.index("All well.")
