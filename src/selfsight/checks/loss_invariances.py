@@ -38,7 +38,7 @@ class LossInvariances(Check):
     Blind: A normalisation before the last layer with weights (the dependence of examples on each other shows that one),
     and outputs that no gradient reaches. Standardising (minus mean, by deviation) over the batch, losses that compare
     features with features, and square matrices of similarities are taken as meant. The whole-tensor case is
-    tensorflow/similarity's issue 233.
+    tensorflow/similarity 233 on GitHub.
     """
 
     code = "L303"
