@@ -73,6 +73,16 @@ def test_a_model_that_is_handed_out_again_and_again_is_restored():
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+def test_an_optimizer_that_was_given_another_group_is_restored():
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with examining(tiny(model=lambda: model, optimizer=lambda _: optimizer)) as case:
+        case.begin().optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(2))], "lr": 1.0})
+        assert len(case.begin().optimizer.param_groups) == 1
+        case.begin().optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(2))], "lr": 1.0})
+    assert [group["lr"] for group in optimizer.param_groups] == [0.1]
+
+
 def test_a_value_leaves_batch_statistics_alone():
     class Normed(Net):
         def __init__(self):

@@ -23,14 +23,14 @@ QUICK_HOSTS = ("classifier",)
 
 def main() -> None:
     """The command line."""
-    from doctor_programs.hosts import DEVELOPMENT, HOSTS
+    from doctor_programs.hosts import CORE, HOSTS
 
     made = parser(__doc__)
     made.add_argument("--hosts", nargs="+", choices=[host.name for host in HOSTS], metavar="HOST")
     made.add_argument("--jobs", type=int, default=1, help="processes at once")
     made.add_argument("--work", type=Path, default=Path("runs/doctor"), help="where results are kept as they come")
     given = made.parse_args()
-    names = given.hosts or (QUICK_HOSTS if given.quick else [host.name for host in DEVELOPMENT])
+    names = given.hosts or (QUICK_HOSTS if given.quick else [host.name for host in CORE])
     hosts = [host for host in HOSTS if host.name in names]
     found = examined(subjects(hosts, given.quick), given.work, given.jobs)
     rows = rows_of(found, given.work / "killed.jsonl")

@@ -65,6 +65,20 @@ class Trial:
     optimizer: Optimizer
 
 
+class Memory:
+    """An optimizer as it was: its groups, also where one was added since, and its state."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self._groups = [{**group, "params": list(group["params"])} for group in optimizer.param_groups]
+        self._state = kept(optimizer.state_dict())
+
+    def restore(self) -> None:
+        """Makes the optimizer what it was."""
+        self.optimizer.param_groups = [{**group, "params": list(group["params"])} for group in self._groups]
+        self.optimizer.load_state_dict(self._state)
+
+
 @dataclass
 class Case:
     """See the module. Made by `selfsight.examine`; checks only use it."""
@@ -74,7 +88,7 @@ class Case:
     printed: list[str] = field(default_factory=list)
     """What the program wrote to the screen."""
     _seen: dict[int, Snapshot] = field(default_factory=dict)
-    _memories: dict[int, tuple[Optimizer, Any]] = field(default_factory=dict)
+    _memories: dict[int, Memory] = field(default_factory=dict)
     _memory: dict[Hashable, Any] = field(default_factory=dict)
 
     def has(self, name: str) -> bool:
@@ -124,9 +138,9 @@ class Case:
         model = self.model(seed)
         optimizer = self.call("optimizer", model, seed=seed)
         if id(optimizer) in self._memories:
-            optimizer.load_state_dict(self._memories[id(optimizer)][1])
+            self._memories[id(optimizer)].restore()
         else:
-            self._memories[id(optimizer)] = (optimizer, kept(optimizer.state_dict()))
+            self._memories[id(optimizer)] = Memory(optimizer)
         return Trial(model, optimizer)
 
     def loss(self, model: nn.Module, batch: Any, seed: int | None = 0) -> Tensor:
@@ -253,8 +267,8 @@ class Case:
         """Puts back every model and optimizer that the program handed out."""
         for snapshot in self._seen.values():
             snapshot.restore()
-        for optimizer, memory in self._memories.values():
-            optimizer.load_state_dict(memory)
+        for memory in self._memories.values():
+            memory.restore()
 
 
 @contextlib.contextmanager

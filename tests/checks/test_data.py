@@ -23,7 +23,7 @@ from selfsight.checks.paired_views import PairedViews
 from selfsight.checks.shortcut import Shortcut
 from selfsight.checks.targets import Targets
 from selfsight.checks.what_it_sees import WhatItSees
-from selfsight.instruments.items import digest, own
+from selfsight.observations.items import digest, own
 from selfsight.planted import Quarters, tiny
 from selfsight.program import Program
 

@@ -17,7 +17,7 @@ from selfsight.checks.batch_variety import BatchVariety
 from selfsight.checks.label_map import LabelMap
 from selfsight.checks.shortcut import Shortcut
 from selfsight.checks.targets import Targets
-from selfsight.instruments.numbering import renumbered, understood
+from selfsight.observations.numbering import renumbered, understood
 from selfsight.planted import Quarters, tiny
 from selfsight.program import Program
 

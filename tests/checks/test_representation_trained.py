@@ -21,9 +21,9 @@ from selfsight.check import Check, DoesNotApply, Finding
 from selfsight.checks.collapse import Collapse
 from selfsight.checks.degenerate_optimum import DegenerateOptimum
 from selfsight.checks.masks import Masks
-from selfsight.instruments.maps import asked, sites
-from selfsight.instruments.tails import tail_of
-from selfsight.instruments.trained import steps_taken, trained
+from selfsight.observations.maps import asked, sites
+from selfsight.observations.tails import tail_of
+from selfsight.observations.trained import steps_taken, trained
 from selfsight.planted import Quarters, tiny
 from selfsight.program import Program
 

@@ -15,7 +15,7 @@ import torch
 from doctor_programs.faults import COMPONENTS, DOUBLES, FAULTS, Double, Fault
 from doctor_programs.faults.data import tensors
 from doctor_programs.host import Host, plain_step
-from doctor_programs.hosts import DEVELOPMENT, HELD_OUT, HOSTS
+from doctor_programs.hosts import CORE, FURTHER, HOSTS
 from doctor_programs.killed import SEEDS, harm, judged, killed, run
 
 from selfsight.program import Program
@@ -154,7 +154,7 @@ def test_each_fault_steps_and_is_felt(host: Host) -> None:
 
 
 def test_an_injection_leaves_the_host_and_the_random_state_alone() -> None:
-    host = small(DEVELOPMENT[3])
+    host = small(CORE[3])
     before = signature(host, host.program())
     torch.manual_seed(3)
     expected = torch.rand(3)
@@ -183,19 +183,19 @@ def test_the_truths_are_of_the_catalogue() -> None:
 def test_every_fault_has_a_host() -> None:
     assert [fault.id for fault in (*FAULTS, *DOUBLES) if not applies(fault, HOSTS)] == []
     replay = ("F01", "F13", "F17", "F18", "F19", "F22", "F25", "F44")
-    assert all(applies(fault, (DEVELOPMENT[3],)) for fault in FAULTS if fault.id in replay)
+    assert all(applies(fault, (CORE[3],)) for fault in FAULTS if fault.id in replay)
 
 
 def test_a_place_is_right_or_wrong() -> None:
     fault = next(fault for fault in FAULTS if fault.id == "F40")
-    host = DEVELOPMENT[0]
+    host = CORE[0]
     assert fault.found_at(host, "classifier.0.weight")
     assert not fault.found_at(host, "features.0.weight")
     assert not next(fault for fault in FAULTS if fault.place is None).found_at(host, "features")
 
 
-def test_a_host_is_held_out_or_not() -> None:
-    assert {host.name for host in DEVELOPMENT} & {host.name for host in HELD_OUT} == set()
+def test_the_hosts_are_nine() -> None:
+    assert {host.name for host in CORE} & {host.name for host in FURTHER} == set()
     assert len(HOSTS) == 9
 
 
@@ -213,7 +213,7 @@ def test_the_killed_test_tells_harm_from_none() -> None:
 
 
 def test_the_killed_test_goes_on_where_it_ended(tmp_path: Path) -> None:
-    host = replace(small(DEVELOPMENT[0]), steps=1, metric=lambda host, model: float(torch.rand(())))
+    host = replace(small(CORE[0]), steps=1, metric=lambda host, model: float(torch.rand(())))
     faults = [fault for fault in FAULTS if fault.id in ("F19", "F31", "F18")]
     out = tmp_path / "deep" / "killed.jsonl"
     run(out, [host], faults[:1])
@@ -230,7 +230,7 @@ def test_the_killed_test_goes_on_where_it_ended(tmp_path: Path) -> None:
 
 def test_what_raises_is_killed() -> None:
     squeezed = next(fault for fault in FAULTS if fault.id == "F19")
-    line = judged(replace(small(DEVELOPMENT[0]), steps=30), squeezed, [0.8] * SEEDS)
+    line = judged(replace(small(CORE[0]), steps=30), squeezed, [0.8] * SEEDS)
     assert line is not None
     assert line["killed"]
     assert line["scores"] == []

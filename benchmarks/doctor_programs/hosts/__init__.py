@@ -1,7 +1,11 @@
-"""Healthy trainings by nine strangers. The doctor is developed on the first four; the others are held out."""
+"""Healthy trainings in the style of nine strangers.
+
+All nine were looked at while the checks were written, and some checks were mended on what they missed here: what the
+benchmark counts on them are development figures, not an estimate for programs nobody has seen.
+"""
 
 from doctor_programs.hosts import byol, classifier, masked, masks, rotation, simclr, triplet, unmixing, vicreg
 
-DEVELOPMENT = (classifier.HOST, rotation.HOST, simclr.HOST, unmixing.HOST)
-HELD_OUT = (byol.HOST, vicreg.HOST, masked.HOST, masks.HOST, triplet.HOST)
-HOSTS = DEVELOPMENT + HELD_OUT
+CORE = (classifier.HOST, rotation.HOST, simclr.HOST, unmixing.HOST)
+FURTHER = (byol.HOST, vicreg.HOST, masked.HOST, masks.HOST, triplet.HOST)
+HOSTS = CORE + FURTHER

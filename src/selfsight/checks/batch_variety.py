@@ -13,11 +13,11 @@ from torch.utils.data import DataLoader, SequentialSampler
 from selfsight.case import Case
 from selfsight.check import Check, DoesNotApply, Finding, Grade
 from selfsight.instruments.evidence import SURE, permutation_p
-from selfsight.instruments.items import loader
 from selfsight.instruments.nest import leaves
-from selfsight.instruments.pictures import entering, families, pictures
 from selfsight.instruments.place import of_code
-from selfsight.instruments.targets import class_path, classes
+from selfsight.observations.items import loader
+from selfsight.observations.pictures import entering, families, pictures
+from selfsight.observations.targets import class_path, classes
 from selfsight.planted import Quarters, batches, tiny
 from selfsight.program import Program
 

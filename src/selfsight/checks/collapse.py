@@ -12,12 +12,12 @@ from torch.nn.functional import cosine_similarity, cross_entropy, normalize
 
 from selfsight.case import Case
 from selfsight.check import Check, Component, DoesNotApply, Finding, Grade
-from selfsight.instruments.likeness import Likeness, NoPairs, agrees_less, finds_less, likeness, pairs, shrunk, width
-from selfsight.instruments.outside import answered
 from selfsight.instruments.place import of_code
 from selfsight.instruments.reach import Unreachable
-from selfsight.instruments.trained import steps_taken, trained
 from selfsight.maths.spectrum import spread
+from selfsight.observations.likeness import Likeness, NoPairs, agrees_less, finds_less, likeness, pairs, shrunk, width
+from selfsight.observations.outside import answered
+from selfsight.observations.trained import steps_taken, trained
 from selfsight.planted import Net, batches, tiny
 from selfsight.program import Program
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from selfsight.case import Case
 from selfsight.check import Check, DoesNotApply, Finding, Grade
-from selfsight.instruments.maps import alone, asked, sites
-from selfsight.instruments.outside import answered
 from selfsight.instruments.reach import Unreachable
-from selfsight.instruments.tails import tail_of
+from selfsight.observations.maps import alone, asked, sites
+from selfsight.observations.outside import answered
+from selfsight.observations.tails import tail_of
 from selfsight.planted import batches, tiny
 from selfsight.program import Program
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from selfsight.case import Case
 from selfsight.check import Check, DoesNotApply, Finding, Grade
-from selfsight.instruments.motion import filled
-from selfsight.instruments.nudge import depends
 from selfsight.instruments.place import of_code
 from selfsight.instruments.snapshot import still
+from selfsight.observations.motion import filled
+from selfsight.observations.nudge import depends
 from selfsight.planted import loss, tiny
 from selfsight.program import Program
 

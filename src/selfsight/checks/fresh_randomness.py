@@ -11,9 +11,9 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from selfsight.case import Case, Failed
 from selfsight.check import Check, DoesNotApply, Finding, Grade
-from selfsight.instruments.items import digest, loader, own, read, spread
 from selfsight.instruments.place import of_code
-from selfsight.instruments.redrawn import READS, draws, forgetful, streams
+from selfsight.observations.items import digest, loader, own, read, spread
+from selfsight.observations.redrawn import READS, draws, forgetful, streams
 from selfsight.planted import Quarters, tiny
 from selfsight.program import Program
 

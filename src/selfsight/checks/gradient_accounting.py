@@ -12,8 +12,8 @@ from torch.optim import Optimizer
 
 from selfsight.case import Case
 from selfsight.check import Check, DoesNotApply, Finding, Grade
-from selfsight.instruments.motion import Motion, watched
 from selfsight.instruments.place import of_code
+from selfsight.observations.motion import Motion, watched
 from selfsight.planted import loss, tiny
 from selfsight.program import Program
 

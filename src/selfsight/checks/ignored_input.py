@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from selfsight.case import Case
 from selfsight.check import Check, DoesNotApply, Finding, Grade
-from selfsight.instruments.bypass import led_around
-from selfsight.instruments.hearing import Hearing, followed, heard_elsewhere, hearing, scrambled
 from selfsight.instruments.place import Place, of_code, of_module
 from selfsight.instruments.snapshot import still
+from selfsight.observations.bypass import led_around
+from selfsight.observations.hearing import Hearing, followed, heard_elsewhere, hearing, scrambled
 from selfsight.planted import CLASSES, Quarters, tiny
 from selfsight.program import Program
 

@@ -13,10 +13,10 @@ from torch.nn.functional import cross_entropy
 from selfsight.case import Case
 from selfsight.check import Check, DoesNotApply, Finding, Grade
 from selfsight.instruments.nest import leaves, rebuilt
-from selfsight.instruments.outside import outside
 from selfsight.instruments.place import of_code
 from selfsight.instruments.reach import Unreachable
 from selfsight.instruments.snapshot import same, still
+from selfsight.observations.outside import outside
 from selfsight.planted import tiny
 from selfsight.program import Program
 

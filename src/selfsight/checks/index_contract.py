@@ -10,9 +10,9 @@ from torch.utils.data import IterableDataset, RandomSampler, SequentialSampler
 
 from selfsight.case import KEPT, Case, Failed
 from selfsight.check import Check, DoesNotApply, Finding, Grade
-from selfsight.instruments.items import digest, end_of, inside, kind, loader, own, read, spread
 from selfsight.instruments.nest import rows
 from selfsight.instruments.place import Place, of_code
+from selfsight.observations.items import digest, end_of, inside, kind, loader, own, read, spread
 from selfsight.planted import Quarters, batches, tiny
 from selfsight.program import Program
 

@@ -14,12 +14,12 @@ from torch.utils.data import DataLoader, Subset
 
 from selfsight.case import Case, Failed
 from selfsight.check import Check, DoesNotApply, Finding, Grade
-from selfsight.instruments.items import digest, loader
 from selfsight.instruments.nest import leaves, rows
-from selfsight.instruments.numbering import Told, example_table, name_tables, nearest, renumbered, understood
 from selfsight.instruments.place import of_code
 from selfsight.instruments.snapshot import Snapshot
-from selfsight.instruments.targets import class_path, classes
+from selfsight.observations.items import digest, loader
+from selfsight.observations.numbering import Told, example_table, name_tables, nearest, renumbered, understood
+from selfsight.observations.targets import class_path, classes
 from selfsight.planted import Quarters, batches, tiny
 from selfsight.program import Program
 

@@ -12,11 +12,11 @@ from torch.nn.functional import cross_entropy
 
 from selfsight.case import Case
 from selfsight.check import Check, DoesNotApply, Finding, Grade
-from selfsight.instruments.invariance import Scaling, batchwise_softmax, one_length, scaling, written_in
-from selfsight.instruments.outside import outside
 from selfsight.instruments.place import Place, of_code
 from selfsight.instruments.reach import Unreachable
-from selfsight.instruments.tails import Twofold, twofold
+from selfsight.observations.invariance import Scaling, batchwise_softmax, one_length, scaling, written_in
+from selfsight.observations.outside import outside
+from selfsight.observations.tails import Twofold, twofold
 from selfsight.planted import tiny
 from selfsight.program import Program
 

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from selfsight.case import Case
 from selfsight.check import Check, DoesNotApply, Finding, Grade
-from selfsight.instruments.maps import Preference, Site, State, asked, mapping, sites, state
-from selfsight.instruments.outside import answered
 from selfsight.instruments.reach import Unreachable
 from selfsight.instruments.snapshot import still
-from selfsight.instruments.tails import tail_of
-from selfsight.instruments.trained import steps_taken, trained
+from selfsight.observations.maps import Preference, Site, State, asked, mapping, sites, state
+from selfsight.observations.outside import answered
+from selfsight.observations.tails import tail_of
+from selfsight.observations.trained import steps_taken, trained
 from selfsight.planted import batches, tiny
 from selfsight.program import Program
 

@@ -13,8 +13,8 @@ from torch.nn.functional import log_softmax, nll_loss
 from selfsight.case import Case
 from selfsight.check import Check, Component, DoesNotApply, Finding, Grade
 from selfsight.instruments.examples import Run, Undividable
-from selfsight.instruments.mixing import Mixing, mixing
 from selfsight.instruments.place import Place, of_module
+from selfsight.observations.mixing import Mixing, mixing
 from selfsight.planted import CLASSES, tiny
 from selfsight.program import Program
 

@@ -12,9 +12,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from selfsight.case import Case, Trial
 from selfsight.check import Check, Component, DoesNotApply, Finding, Grade
-from selfsight.instruments.modes import Seen, acts_apart, first_steps, fresh_norms, owner, watching
 from selfsight.instruments.place import Place, of_code, of_module
 from selfsight.instruments.snapshot import still
+from selfsight.observations.modes import Seen, acts_apart, first_steps, fresh_norms, owner, watching
 from selfsight.planted import CLASSES, loss, tiny
 from selfsight.program import Program
 

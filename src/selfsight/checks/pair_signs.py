@@ -12,12 +12,12 @@ from torch.nn.functional import cross_entropy, normalize
 
 from selfsight.case import Case
 from selfsight.check import Check, DoesNotApply, Finding, Grade
-from selfsight.instruments.outside import outside
-from selfsight.instruments.ownership import of_one_shape, partners, positions
 from selfsight.instruments.place import of_code
-from selfsight.instruments.pulls import DRAWS, Pulls, own_negatives, pulled
 from selfsight.instruments.reach import Tail, Unreachable
-from selfsight.instruments.tails import tail_of
+from selfsight.observations.outside import outside
+from selfsight.observations.ownership import of_one_shape, partners, positions
+from selfsight.observations.pulls import DRAWS, Pulls, own_negatives, pulled
+from selfsight.observations.tails import tail_of
 from selfsight.planted import Net, batches, tiny
 from selfsight.program import Program
 

@@ -14,12 +14,12 @@ from torch.utils.data import default_collate
 from selfsight.case import Case, Failed
 from selfsight.check import Check, DoesNotApply, Finding, Grade
 from selfsight.instruments.evidence import SURE
-from selfsight.instruments.items import read, spread
 from selfsight.instruments.nest import leaves
-from selfsight.instruments.pairing import both_matter, likeness, paired_p, rolled_p, same_kind, together_p
-from selfsight.instruments.pictures import entering, pictures
 from selfsight.instruments.place import of_code
 from selfsight.instruments.snapshot import same
+from selfsight.observations.items import read, spread
+from selfsight.observations.pairing import both_matter, likeness, paired_p, rolled_p, same_kind, together_p
+from selfsight.observations.pictures import entering, pictures
 from selfsight.planted import batches, tiny
 from selfsight.program import Program
 

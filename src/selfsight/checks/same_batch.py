@@ -12,12 +12,12 @@ from torch.optim import Optimizer
 
 from selfsight.case import KEPT, Case
 from selfsight.check import Check, Finding, Grade
-from selfsight.instruments.heeding import FEW, deaf
-from selfsight.instruments.motion import Motion, watched
 from selfsight.instruments.nest import leaves, rows
 from selfsight.instruments.place import of_code
-from selfsight.instruments.reads import data_behind, read
 from selfsight.instruments.snapshot import same
+from selfsight.observations.heeding import FEW, deaf
+from selfsight.observations.motion import Motion, watched
+from selfsight.observations.reads import data_behind, read
 from selfsight.planted import batches, loss, tiny
 from selfsight.program import Program
 

@@ -12,12 +12,12 @@ from torch.nn.modules.conv import _ConvNd
 
 from selfsight.case import Case
 from selfsight.check import Check, DoesNotApply, Finding, Grade
-from selfsight.instruments.alone import Alone, alone, meets_one
 from selfsight.instruments.calls import listening, weighted
 from selfsight.instruments.examples import along
 from selfsight.instruments.place import Place, of_module
-from selfsight.instruments.pools import starved
 from selfsight.instruments.snapshot import still
+from selfsight.observations.alone import Alone, alone, meets_one
+from selfsight.observations.pools import starved
 from selfsight.planted import CLASSES, Quarters, batches, loss, tiny
 from selfsight.program import Program
 

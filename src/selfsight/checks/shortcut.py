@@ -20,9 +20,9 @@ from selfsight.case import Case
 from selfsight.check import Check, DoesNotApply, Finding, Grade
 from selfsight.instruments.evidence import SURE
 from selfsight.instruments.nest import leaves
-from selfsight.instruments.pictures import entering, low_level, pictures
 from selfsight.instruments.place import of_code
-from selfsight.instruments.targets import class_path, classes
+from selfsight.observations.pictures import entering, low_level, pictures
+from selfsight.observations.targets import class_path, classes
 from selfsight.planted import batches, tiny
 from selfsight.program import Program
 

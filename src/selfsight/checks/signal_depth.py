@@ -12,10 +12,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from selfsight.case import Case
 from selfsight.check import Check, DoesNotApply, Finding, Grade
 from selfsight.instruments.calls import listening
-from selfsight.instruments.depth import Depth, enough, passed, stepped, unmoved
 from selfsight.instruments.place import Place, of_module
 from selfsight.instruments.snapshot import still
 from selfsight.instruments.units import alike, shared_norm
+from selfsight.observations.depth import Depth, enough, passed, stepped, unmoved
 from selfsight.planted import CLASSES, tiny
 from selfsight.program import Program
 

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from selfsight.case import Case
 from selfsight.check import Check, DoesNotApply, Finding, Grade
-from selfsight.instruments.epochs import planned_epochs
-from selfsight.instruments.motion import Motion, watched
 from selfsight.instruments.place import of_code
-from selfsight.instruments.rates import followed
-from selfsight.instruments.rounding import changing, lost
+from selfsight.observations.epochs import planned_epochs
+from selfsight.observations.motion import Motion, watched
+from selfsight.observations.rates import followed
+from selfsight.observations.rounding import changing, lost
 from selfsight.planted import tiny
 from selfsight.program import Program
 

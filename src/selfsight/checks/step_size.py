@@ -11,10 +11,10 @@ import torch
 
 from selfsight.case import Case
 from selfsight.check import Check, DoesNotApply, Finding, Grade
-from selfsight.instruments.motion import drawn, watched
 from selfsight.instruments.place import of_code
-from selfsight.instruments.rates import STEPS, STREAM, Run, run, streamed
 from selfsight.instruments.reach import Reach
+from selfsight.observations.motion import drawn, watched
+from selfsight.observations.rates import STEPS, STREAM, Run, run, streamed
 from selfsight.planted import tiny
 from selfsight.program import Program
 

@@ -15,7 +15,7 @@ from selfsight.check import Check, DoesNotApply, Finding, Grade
 from selfsight.instruments.nest import leaves
 from selfsight.instruments.place import of_code
 from selfsight.instruments.reach import Tail, Unreachable
-from selfsight.instruments.targets import answer_paths
+from selfsight.observations.targets import answer_paths
 from selfsight.planted import Quarters, batches, tiny
 from selfsight.program import Program
 

@@ -12,11 +12,11 @@ from torch.nn.functional import cross_entropy
 
 from selfsight.case import Case
 from selfsight.check import Check, DoesNotApply, Finding, Grade
-from selfsight.instruments.following import left_behind, stale_statistics, stopped, went
-from selfsight.instruments.motion import Motion, watched
 from selfsight.instruments.place import Place, of_code, of_module
 from selfsight.instruments.snapshot import same
 from selfsight.instruments.twins import pairs, shared
+from selfsight.observations.following import left_behind, stale_statistics, stopped, went
+from selfsight.observations.motion import Motion, watched
 from selfsight.planted import CLASSES, Net, tiny
 from selfsight.program import Program
 

@@ -14,12 +14,12 @@ from torch.utils.data import DataLoader
 from selfsight.case import Case
 from selfsight.check import Check, DoesNotApply, Finding, Grade
 from selfsight.instruments.evidence import SURE
-from selfsight.instruments.items import digest, inside
-from selfsight.instruments.layout import misread
 from selfsight.instruments.nest import leaves, rebuilt
-from selfsight.instruments.pictures import entering, flat, one_example, together
 from selfsight.instruments.place import of_code
-from selfsight.instruments.targets import answers
+from selfsight.observations.items import digest, inside
+from selfsight.observations.layout import misread
+from selfsight.observations.pictures import entering, flat, one_example, together
+from selfsight.observations.targets import answers
 from selfsight.planted import Quarters, tiny
 from selfsight.program import Program
 

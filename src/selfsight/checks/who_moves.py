@@ -11,11 +11,11 @@ import torch
 
 from selfsight.case import Case
 from selfsight.check import Check, Component, DoesNotApply, Finding, Grade
-from selfsight.instruments.epochs import planned_epochs
-from selfsight.instruments.motion import Motion, drawn, watched
-from selfsight.instruments.nudge import depends
 from selfsight.instruments.place import Place, of_code
 from selfsight.instruments.words import codes, thaws
+from selfsight.observations.epochs import planned_epochs
+from selfsight.observations.motion import Motion, drawn, watched
+from selfsight.observations.nudge import depends
 from selfsight.planted import Net, tiny
 from selfsight.program import Program
 

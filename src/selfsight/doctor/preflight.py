@@ -20,6 +20,7 @@ from selfsight.doctor.ranking import ranked
 from selfsight.doctor.recipes import program_on
 from selfsight.instruments.snapshot import same
 from selfsight.instruments.tell import tells
+from selfsight.maths.gather import alone
 from selfsight.recipe import Recipe
 from selfsight.task import Constant
 
@@ -42,7 +43,7 @@ def preflight(recipe: Recipe, images: np.ndarray, where: np.ndarray, steps: int)
         (check for check in CHECKS if check.code in BEFORE), key=lambda check: BEFORE.index(check.code)
     )
     until, found = time.monotonic() + SECONDS, list[Finding]()
-    with examining(program_on(recipe, images, where, steps)) as case:
+    with alone(), examining(program_on(recipe, images, where, steps)) as case:  # the others wait for the first step
         for check in asked:
             if time.monotonic() > until:
                 break

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from selfsight.case import Case, Failed
 from selfsight.instruments.functions import noting
-from selfsight.instruments.items import digest, inside, own, read
+from selfsight.observations.items import digest, inside, own, read
 
 READS = 4
 """How often each worker reads the same item."""

@@ -11,9 +11,9 @@ from statistics import median
 from torch import nn
 
 from selfsight.case import Case
-from selfsight.instruments.motion import Motion
 from selfsight.instruments.snapshot import same
 from selfsight.instruments.twins import due, share
+from selfsight.observations.motion import Motion
 
 CLEAR = 1e-2
 """The part of a move that a momentum may leave unexplained: float32 sums are off by 1e-6 and less."""

@@ -26,7 +26,7 @@ from selfsight.instruments.nest import rows, taken
 from selfsight.instruments.place import Place, of_caller
 from selfsight.instruments.reach import Tail
 from selfsight.instruments.snapshot import same, still
-from selfsight.instruments.tails import tail_of
+from selfsight.observations.tails import tail_of
 
 if TYPE_CHECKING:
     from selfsight.case import Case

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from selfsight.case import Case, Trial
-from selfsight.instruments.motion import Motion, filled, tensors_of
 from selfsight.instruments.snapshot import same
+from selfsight.observations.motion import Motion, filled, tensors_of
 
 AGAIN = 100
 """Steps that an optimizer is made to take with one gradient, to see whether small ones add up: with compensated sums,

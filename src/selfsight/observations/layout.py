@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from selfsight.instruments.evidence import SURE, sign_p
-from selfsight.instruments.pictures import flat, roughness
+from selfsight.observations.pictures import flat, roughness
 
 MARGIN = 1.4
 """How much rougher pictures have to be than their re-reading. Measured, medians: reshaped photographs and shapes of 32

@@ -17,7 +17,7 @@ from selfsight.instruments.calls import Slot
 from selfsight.instruments.functions import argument, noting
 from selfsight.instruments.place import Place
 from selfsight.instruments.reach import Tail
-from selfsight.instruments.tails import Twofold, drawn
+from selfsight.observations.tails import Twofold, drawn
 
 SAME = 1e-5
 """Relative to what other random outputs do to the loss; scaling by 4 before a division by the length is off by 1e-7."""
@@ -115,10 +115,10 @@ def _column(value: Tensor, which: int, factor: float, added: float) -> Tensor:
 def _mixed(value: Tensor, count: int, lay: int) -> Tensor:
     """Examples mixed by one orthogonal matrix; where each owns several rows these lie in blocks (0) or together (1)."""
     generator = torch.Generator().manual_seed(3)
-    turn = torch.linalg.qr(torch.randn(count, count, generator=generator))[0].to(value)
-    each = torch.eye(len(value) // count).to(value)
+    turn = torch.linalg.qr(torch.randn(count, count, generator=generator))[0].to(value).contiguous()
+    each = torch.eye(len(value) // count).to(value).contiguous()
     matrix = torch.kron(each, turn) if lay == 0 else torch.kron(turn, each)
-    return (matrix @ value.flatten(1)).view_as(value)
+    return (matrix @ value.flatten(1)).reshape(value.shape)
 
 
 def one_length(two: Twofold, group: list[Slot]) -> Place | None:

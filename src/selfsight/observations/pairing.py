@@ -15,8 +15,8 @@ from selfsight.case import Case
 from selfsight.instruments.calls import listening
 from selfsight.instruments.evidence import SURE, sign_p
 from selfsight.instruments.nest import leaves, rebuilt
-from selfsight.instruments.pictures import families, pictures
 from selfsight.instruments.snapshot import same, still
+from selfsight.observations.pictures import families, pictures
 
 TIMES = 2000
 """Permutations; the smallest p is then .0005."""

@@ -8,7 +8,7 @@ from collections.abc import Sized
 from dataclasses import dataclass, field
 
 from selfsight.case import Case, Trial
-from selfsight.instruments.motion import quietly, rate, regrouped, tensors_of
+from selfsight.observations.motion import quietly, rate, regrouped, tensors_of
 
 LONGEST = 1000
 """Epochs at most."""

@@ -14,10 +14,10 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from selfsight.instruments.evidence import SURE, sign_p
-from selfsight.instruments.items import inside
 from selfsight.instruments.nest import leaves, rows
-from selfsight.instruments.pictures import pictures, shapes_of
-from selfsight.instruments.targets import classes
+from selfsight.observations.items import inside
+from selfsight.observations.pictures import pictures, shapes_of
+from selfsight.observations.targets import classes
 
 EXAMPLES = 2000
 """Examples of each split at most."""

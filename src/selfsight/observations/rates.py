@@ -12,8 +12,8 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from selfsight.case import Case
-from selfsight.instruments.epochs import planned_epochs
-from selfsight.instruments.motion import quietly, rate, regrouped
+from selfsight.observations.epochs import planned_epochs
+from selfsight.observations.motion import quietly, rate, regrouped
 
 STEPS = 40
 """Own steps on a frozen batch."""

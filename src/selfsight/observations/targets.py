@@ -13,8 +13,8 @@ from torch import Tensor
 
 from selfsight.case import Case, Failed
 from selfsight.instruments.nest import leaves, rebuilt
-from selfsight.instruments.pictures import entering
 from selfsight.instruments.snapshot import still
+from selfsight.observations.pictures import entering
 
 
 def answer_paths(case: Case, batch: Any = None) -> list[str]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from selfsight.instruments.calls import Slot
 from selfsight.instruments.nest import rows, taken
 from selfsight.instruments.reach import Tail, Unreachable
-from selfsight.instruments.tails import drawn, tail_of
+from selfsight.observations.tails import drawn, tail_of
 
 if TYPE_CHECKING:
     from selfsight.case import Case

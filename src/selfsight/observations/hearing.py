@@ -69,9 +69,11 @@ def hearing(case: Case, model: nn.Module) -> list[Hearing]:
 
 
 def _outermost(case: Case, model: nn.Module, batch: Any) -> list[Call]:
+    """The calls in which tensors enter the model: of the model itself, or below one that is given none."""
     with still(model), torch.no_grad(), listening(model, keep=True) as calls:
         case.loss(model, batch)
-    return [call for call in calls if call.depth == 0]
+    entered = min((call.depth for call in calls if leaves(call.inputs)), default=0)
+    return [call for call in calls if call.depth == entered]
 
 
 def _other(given: Tensor, other: Tensor | None) -> Tensor:
