@@ -25,6 +25,8 @@ class Constant:
     """Where the number comes from, in a few words: "ln 4: every turn as likely"."""
     optimal: bool = False
     """True where a constant answer is the *best* answer of all, so that a low loss shows nothing (BYOL)."""
+    right: float | None = None
+    """Chance: the measure "right" of the best constant answer, in [0, 1]; None where the task has no such measure."""
 
 
 class Model(nn.Module):

@@ -53,7 +53,7 @@ class Rotation(Task):
         return Outcome(F.cross_entropy(logits, answer), {"right": accuracy})
 
     def constant(self, n: int) -> Constant:
-        return Constant(math.log(len(TURNS)), "ln 4: every turn as likely")
+        return Constant(math.log(len(TURNS)), "ln 4: every turn as likely", right=1 / len(TURNS))
 
     def question(self) -> str:
         return "Which way was this picture turned?"
