@@ -42,6 +42,9 @@ _HOMES = {
     "BYOL": "tasks",
     "VICReg": "tasks",
     "Rotation": "tasks",
+    "Scale": "tasks",
+    "Unmix": "tasks",
+    "Together": "together",
     "Small": "encoders",
     "Timm": "encoders",
 }

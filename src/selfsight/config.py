@@ -21,6 +21,7 @@ from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 from selfsight.errors import UserError, nearest
 from selfsight.recipe import Recipe, to_json
 from selfsight.task import Task
+from selfsight.together import Together
 
 DEFAULT = "default"
 DEFAULT_TASK = "SimCLR"
@@ -42,7 +43,7 @@ def recipe_parser() -> ArgumentParser:
 def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
     """The settings in `argv`. Raises UserError, with the nearest known name where one is misspelt."""
     try:
-        return parser.parse_args(_one_task(argv))
+        return parser.parse_args(_one_task(_together(argv)))
     except (argparse.ArgumentError, argparse.ArgumentTypeError, TypeError, ValueError, KeyError) as error:
         raise UserError(explain_error(parser, str(error))) from error
 
@@ -209,6 +210,37 @@ def _encoder_words(argv: Sequence[str]) -> list[str]:
             settings = [f"--encoder.{key}={value}" for key, value in branch.get("init_args", {}).items()]
             words[place : place + 1] = [branch["class_path"], *settings]
     return words
+
+
+def _together(argv: Sequence[str]) -> list[str]:
+    """`--task A --task B` as one task of both. What follows a name (`--task.views.flip 0`) is a setting of that one,
+    but for the settings of Together itself, which may stand anywhere.
+    """
+    words = [part for word in argv for part in (word.split("=", 1) if word.startswith("--task") else [word])]
+    places = [i for i, word in enumerate(words[:-1]) if word == "--task" and not Path(words[i + 1]).is_file()]
+    if len(places) < 2:
+        return list(argv)
+    rest, asked = words[: places[0]], list[dict[str, Any]]()
+    own = {f"--task.{field.name}" for field in dataclasses.fields(Together)}
+    options = iter(words[places[0] :])
+    for option in options:
+        value = next(options, "") if option.startswith("--task") else ""
+        if option == "--task":
+            asked.append({"class_path": value, "init_args": {}})
+        elif option.startswith("--task.") and option not in own:
+            _set(asked[-1]["init_args"], option.split(".")[1:], value)
+        else:
+            rest += [option, value] if option.startswith("--task") else [option]
+    return ["--task", f"{Together.__module__}.{Together.__qualname__}", f"--task.tasks={json.dumps(asked)}", *rest]
+
+
+def _set(branch: dict[str, Any], path: list[str], value: str) -> None:
+    """Sets `value`, read as YAML, at a path of nested mappings."""
+    import yaml
+
+    for name in path[:-1]:
+        branch = branch.setdefault(name, {})
+    branch[path[-1]] = yaml.safe_load(value)
 
 
 def _one_task(argv: Sequence[str]) -> list[str]:

@@ -48,14 +48,15 @@ class Plan:
     """As timed before the start; None where nothing was timed."""
 
 
-def engine(precision: str) -> Fabric:
-    """lightning-fabric for this machine; under torchrun, one process of many."""
+def engine(precision: str, rests: bool = False) -> Fabric:
+    """lightning-fabric for this machine; under torchrun, one process of many. rests: see Task."""
     world, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     if world == 1:
         return _alone(precision)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     numbers: Any = precision
-    fabric = Fabric(accelerator="auto", devices=local, num_nodes=world // local, strategy="ddp", precision=numbers)
+    strategy = "ddp_find_unused_parameters_true" if rests else "ddp"
+    fabric = Fabric(accelerator="auto", devices=local, num_nodes=world // local, strategy=strategy, precision=numbers)
     fabric.launch()
     return fabric
 

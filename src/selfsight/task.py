@@ -45,6 +45,9 @@ class Model(nn.Module):
 class Task(abc.ABC):
     """What every final says. See `tasks/rotation.py` for the shortest."""
 
+    rests = False
+    """True where a step may leave a part without a gradient; several processes then look for such parts each step."""
+
     @abc.abstractmethod
     def parts(self, encoder: Encoder) -> dict[str, nn.Module]:
         """Heads, decoders, twins: trained beside the encoder, then thrown away. State belongs in their buffers."""

@@ -164,7 +164,7 @@ def _go(bench: Bench, plan: Plan | None = None) -> Run:
     if first:
         run.sweep()
     plan = plan or _plan(bench)
-    fabric = engine(plan.precision)
+    fabric = engine(plan.precision, recipe.task.rests)
     if fabric.world_size > 1:  # the first process's word holds: the others may have timed, or named the run, otherwise
         plan, run = fabric.broadcast((plan, run))
         bench = dataclasses.replace(bench, run=run)

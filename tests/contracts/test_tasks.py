@@ -20,12 +20,14 @@ from selfsight.recipe import Recipe, to_json
 from selfsight.seeds import generator
 from selfsight.sources import Folder
 from selfsight.task import Model
+from selfsight.together import Together
 from selfsight.train import State, train
 
 TASKS = [getattr(tasks, name) for name in tasks.__all__]
+TASKS.append(lambda: Together(tasks=(tasks.Rotation(), tasks.VICReg()), how="summed"))
 
 
-@pytest.fixture(params=TASKS, ids=[task.__name__ for task in TASKS])
+@pytest.fixture(params=TASKS, ids=[getattr(task, "__name__", "?").replace("<lambda>", "Together") for task in TASKS])
 def task(request):
     return request.param()
 

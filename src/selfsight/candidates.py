@@ -1,0 +1,35 @@
+"""Which images stand beside which in a puzzle of several: each image of a batch with others of the same batch.
+
+Shapes: N images in a batch, K candidates.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import torch
+from torch import Generator, Tensor
+
+
+def companions(n: int, count: int, generator: Generator) -> Tensor:
+    """(N, K) places in the batch, all different in a row; every image stands once in each column, in its own row first.
+
+    Raises ValueError for a batch too small to hold so many different images.
+    """
+    if n < count:
+        raise ValueError(f"a puzzle of {count} different images needs a batch of as many, not {n}: take a larger batch")
+    shifts = torch.cat([torch.zeros(1, dtype=torch.int64), 1 + torch.randperm(n - 1, generator=generator)[: count - 1]])
+    return (torch.arange(n).unsqueeze(1) + shifts) % n
+
+
+def chosen(n: int, count: int, of: int, generator: Generator) -> Tensor:
+    """(N, of) bool with `count` true in each row: every choice as often as another, in random order."""
+    choices = torch.stack([_marked(places, of) for places in combinations(range(of), count)])
+    first = int(torch.randint(len(choices), (), generator=generator))  # n need not be a multiple: nobody is preferred
+    return choices[(first + torch.arange(n)) % len(choices)][torch.randperm(n, generator=generator)]
+
+
+def _marked(places: tuple[int, ...], of: int) -> Tensor:
+    marked = torch.zeros(of, dtype=torch.bool)
+    marked[list(places)] = True
+    return marked
