@@ -80,6 +80,14 @@ class Unmixer(nn.Module):
         return self.head(torch.cat([mixed * sources, mixed - sources], dim=2)).flatten(1)
 
 
+class Cosine(Unmixer):
+    """Likeness itself is the answer."""
+
+    def forward(self, *xb: Tensor) -> Tensor:
+        h = self.encode(xb)
+        return F.cosine_similarity(h[:, :1], h[:, 1:], dim=2)
+
+
 def program(
     items: Any, model: Build, predict: Any, criterion: Any, drop_last: bool = True, **more: Any
 ) -> selfsight.Program:
@@ -210,11 +218,6 @@ def default_loss(logits: Tensor, batch: Any) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits.flatten(), batch[1].float())
 
 
-class Cosine(Classifier):
-    def forward(self, x: Tensor) -> Tensor:
-        return F.normalize(self.features(x), dim=1) @ F.normalize(self.head.weight, dim=1).t()
-
-
 class PooledTwice(Classifier):
     """Brings its own pool, while the body's was to be taken off; the width of the head is tried out."""
 
@@ -256,7 +259,7 @@ JOURNAL: tuple[tuple[str, str, str, str, Callable[[], selfsight.Program], float]
      partial(unmixing, model=squashed_in_the_head), 10),
     ("15 Aug", "the supervised control fails", "loss", "wrong-loss",
      partial(supervised, partial(Classifier, 1), default_loss), 0),
-    ("31 Aug", "cosines used as logits", "loss", "temperature", partial(supervised, Cosine), 10),
+    ("31 Aug", "cosines used as logits", "loss", "temperature", partial(unmixing, model=Cosine), 0),
     ("18 Sep", "the encoder's width comes out odd", "model", "built-wrong", partial(supervised, PooledTwice), 0),
     ("26 Sep", "fine-tuning does not unfreeze", "optimizer", "never-unfreezes",
      partial(supervised, transferred, between_epochs=unfreeze), 0),

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -107,8 +108,13 @@ def examined(wanted: Sequence[Subject], work: Path, jobs: int) -> list[dict[str,
     done = {line["key"]: line for line in lines_of(kept)}
     left = [subject for subject in wanted if subject.key not in done]
     context = multiprocessing.get_context("spawn")
-    with context.Pool(jobs, maxtasksperchild=8) as pool, kept.open("a", encoding="utf-8") as file:
-        for line in pool.imap_unordered(examine_one, left):
+    # Not a Pool: its processes may have no children, and some programs load with workers.
+    with (
+        ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=8) as pool,
+        kept.open("a", encoding="utf-8") as file,
+    ):
+        for asked in as_completed([pool.submit(examine_one, subject) for subject in left]):
+            line = asked.result()
             file.write(json.dumps(line) + "\n")
             file.flush()
             done[line["key"]] = line

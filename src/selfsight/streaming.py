@@ -6,7 +6,6 @@ Shapes: N examples in a batch.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean as mean
@@ -16,6 +15,7 @@ import torch
 
 from selfsight.case import Case, Trial
 from selfsight.instruments.calls import Slot
+from selfsight.instruments.clock import Allowance
 from selfsight.instruments.nest import joined, rows, taken
 from selfsight.instruments.reach import Answer, Tail, Unreachable
 
@@ -84,19 +84,19 @@ def stream(case: Case, batches: list[Any], seconds: float = SECONDS, factor: flo
     model = case.model()
     said = [_constant_loss(case, model, piece, constants) for piece in aside]
     mine = [_constant_loss(case, model, batch, constants) for batch in learned[:4]]
-    trial, looks, judged, until = case.begin(), list[float](), list[list[float]](), time.monotonic() + seconds
+    trial, looks, judged, allowed = case.begin(), list[float](), list[list[float]](), Allowance(seconds)
     if factor != 1.0:
         _scale(trial.optimizer, factor)
     total, made = cut * ROUNDS, 0
     marks = {round(total * (i / LOOKS) ** 2) for i in range(1, LOOKS + 1)}
     for made in range(1, total + 1):
         case.step(trial, learned[(made - 1) % cut], made)
-        if made in marks or time.monotonic() > until:
+        if made in marks or allowed.over:
             looks.append(sum(_judged(case, trial, batch) for batch in learned[:4]) / min(4, cut))
             judged.append([_judged(case, trial, piece) for piece in aside])
             if mean(said) - mean(judged[-1]) > CLEAR * (mean(said) - free):
                 break  # it learns, and nobody asks for more
-        if time.monotonic() > until:
+        if allowed.over:
             break
     return Stream(looks, judged, mean(mine), said, free, made)
 

@@ -6,7 +6,8 @@ what was swapped out. This is the bisection that people do by hand for weeks, ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,9 +151,8 @@ def bare(case: Case) -> Swap:
         raise Untried("there is no activation between the last weights and the loss")
 
     def loss(model: nn.Module, batch: Any, seed: int = 0) -> Tensor:
-        last = {slot.module for slot in _frontier(case, batch)}
-        ending = [module for name, module in weighted(model).items() if name in last]
-        return _with_bare_ending(case, model, batch, ending, seed)
+        with ending(last_modules(case, model, batch), without_activations()):
+            return case.loss(model, batch, seed)
 
     def fit(batch: Any) -> Fit:
         found, _ = reach(lambda model, given: loss(model, given, 0), case.model(), batch)
@@ -165,7 +165,7 @@ def sharp(case: Case) -> Swap:
     """The temperature: logits ten times as large before the loss sees them."""
 
     def loss(model: nn.Module, batch: Any, seed: int = 0) -> Tensor:
-        with sharpened(SHARPER):
+        with ending(last_modules(case, model, batch), sharpened(SHARPER)):
             return case.loss(model, batch, seed)
 
     def fit(batch: Any) -> Fit:
@@ -312,9 +312,9 @@ def _is_row(matrix: Tensor, row: Tensor) -> bool:
     return bool((matrix == row).all(1).any())
 
 
-def _with_bare_ending(case: Case, model: nn.Module, batch: Any, last: list[nn.Module], seed: int) -> Tensor:
-    """The loss with activations left out from the first of the last modules' outputs on."""
-    mode = without_activations()
+@contextlib.contextmanager
+def ending(last: Iterable[nn.Module], mode: contextlib.AbstractContextManager[Any]) -> Iterator[None]:
+    """In the block `mode` holds from the first of the last modules' outputs on: it bends the ending, not the model."""
     entered: list[bool] = []
 
     def after(*_: Any) -> None:
@@ -324,12 +324,18 @@ def _with_bare_ending(case: Case, model: nn.Module, batch: Any, last: list[nn.Mo
 
     handles = [module.register_forward_hook(after) for module in last]
     try:
-        return case.loss(model, batch, seed)
+        yield
     finally:
         for handle in handles:
             handle.remove()
         if entered:
             mode.__exit__(None, None, None)
+
+
+def last_modules(case: Case, model: nn.Module, batch: Any) -> list[nn.Module]:
+    """The modules of a model whose outputs reach the loss without passing other weights. Raises Untried."""
+    names = {slot.module for slot in _frontier(case, batch)}
+    return [module for name, module in weighted(model).items() if name in names]
 
 
 def _frontier(case: Case, batch: Any) -> dict[Slot, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from selfsight.check import Check
 from selfsight.checks.activation_twice import ActivationTwice
+from selfsight.checks.answer_range import AnswerRange
 from selfsight.checks.batch_variety import BatchVariety
 from selfsight.checks.collapse import Collapse
 from selfsight.checks.constant_answer import ConstantAnswer
@@ -63,6 +64,7 @@ CHECKS: tuple[Check, ...] = (
     ConstantAnswer(),
     DegenerateOptimum(),
     ActivationTwice(),
+    AnswerRange(),
     WhoMoves(),
     StepLanded(),
     StepSize(),

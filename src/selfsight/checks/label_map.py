@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -14,6 +13,7 @@ from torch.utils.data import DataLoader, Subset
 
 from selfsight.case import Case, Failed
 from selfsight.check import Check, DoesNotApply, Finding, Grade
+from selfsight.instruments.clock import Allowance
 from selfsight.instruments.nest import leaves, rows
 from selfsight.instruments.place import of_code
 from selfsight.instruments.snapshot import Snapshot
@@ -139,9 +139,9 @@ def _predictions(case: Case, path: str, trained: list[Any], held: list[Any]) -> 
     half = len(trained) // 2  # trained on one half and asked about the other: what is learned by heart misleads
     if not half:
         return
-    trial, until = case.begin(), time.monotonic() + SECONDS
+    trial, allowed = case.begin(), Allowance(SECONDS)
     for number in range(min(STEPS, case.program.planned_steps or STEPS)):
-        if time.monotonic() < until:
+        if not allowed.over:
             case.step(trial, trained[number % half], seed=number)
     told = [_said(case, trial.model, part, path) for part in (trained[half:], held)]
     if told[0] is not None and told[1] is not None:

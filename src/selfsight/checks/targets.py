@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from selfsight.case import Case
 from selfsight.check import Check, DoesNotApply, Finding, Grade
+from selfsight.instruments.clock import Allowance
 from selfsight.instruments.nest import leaves
 from selfsight.instruments.place import of_code
 from selfsight.instruments.reach import Tail, Unreachable
@@ -62,13 +62,13 @@ class Targets(Check):
         first = {path: leaves(case.batches[0])[path][:1] for path in fixed}
 
         def run() -> tuple[int, bool]:
-            count, until = 0, time.monotonic() + SECONDS
+            count, allowed = 0, Allowance(SECONDS)
             for batch in case.program.batches():
                 found = leaves(batch)
                 if any(path not in found or (found[path] != first[path]).any() for path in fixed):
                     return 0, False
                 count += len(found[fixed[0]])
-                if time.monotonic() > until:
+                if allowed.over:
                     return count, False
             return count, True
 

@@ -17,6 +17,7 @@ from selfsight.doctor.drawing import drawn
 from selfsight.doctor.ranking import ranked
 from selfsight.doctor.selftest import unfit
 from selfsight.doctor.subject import program_of
+from selfsight.instruments.clock import Allowance
 from selfsight.instruments.reach import Unreachable
 from selfsight.swap import Untried, own, restoring
 
@@ -59,9 +60,10 @@ def examine(
     with warnings.catch_warnings(), examining(subject) as case:
         warnings.simplefilter("ignore")  # the user's own; a program under examination is called in unusual ways
         broken = _broken(case)
-        asked = _ask(case, [check for check in checks if check.quick or not quick], began + seconds, off, said)
+        allowed = Allowance(seconds)
+        asked = _ask(case, [check for check in checks if check.quick or not quick], allowed, off, said)
         findings = ranked(asked.findings)
-        repair = None if quick or broken else _repair(case, findings, began + 2 * seconds)
+        repair = None if quick or broken or allowed.spent > 2 * seconds else _repair(case, findings)
         progress = None if quick or broken else _progress(case)
         pictures = {} if broken else drawn(case)
         printed = len(case.printed)
@@ -102,12 +104,12 @@ def _described(value: Any) -> str:
     return f"{type(value).__name__} of shape {tuple(shape)}" if shape is not None else type(value).__name__
 
 
-def _ask(case: Case, checks: Sequence[Check], until: float, off: dict[str, str], said: Said | None) -> _Asked:
+def _ask(case: Case, checks: Sequence[Check], allowed: Allowance, off: dict[str, str], said: Said | None) -> _Asked:
     asked = _Asked()
     for check in sorted(checks, key=lambda check: not check.quick):  # what is cheap first, should time run out
         if check.code in off:
             asked.skipped[check.code] = off[check.code]
-        elif time.monotonic() > until:
+        elif allowed.over:
             asked.skipped[check.code] = "out of time; give more with --seconds"
         else:
             if said:
@@ -132,10 +134,10 @@ def _ask_one(case: Case, check: Check, asked: _Asked) -> None:
             asked.passed.append(check.code)
 
 
-def _repair(case: Case, findings: list[Finding], until: float) -> Repair | None:
+def _repair(case: Case, findings: list[Finding]) -> Repair | None:
     """Swaps the first alarm's component for a known-good one and fits a frozen batch again."""
     alarms = [finding for finding in findings if finding.alarms]
-    if not alarms or time.monotonic() > until:
+    if not alarms:
         return None
     try:
         before = own(case)

@@ -18,6 +18,7 @@ from selfsight.check import Check, DoesNotApply, Finding, Grade
 from selfsight.checks import CHECKS
 from selfsight.doctor.ranking import ranked
 from selfsight.doctor.recipes import program_on
+from selfsight.instruments.clock import Allowance
 from selfsight.instruments.snapshot import same
 from selfsight.instruments.tell import tells
 from selfsight.maths.gather import alone
@@ -42,10 +43,10 @@ def preflight(recipe: Recipe, images: np.ndarray, where: np.ndarray, steps: int)
     asked: Iterable[Check] = sorted(
         (check for check in CHECKS if check.code in BEFORE), key=lambda check: BEFORE.index(check.code)
     )
-    until, found = time.monotonic() + SECONDS, list[Finding]()
+    allowed, found = Allowance(SECONDS), list[Finding]()
     with alone(), examining(program_on(recipe, images, where, steps)) as case:  # the others wait for the first step
         for check in asked:
-            if time.monotonic() > until:
+            if allowed.over:
                 break
             try:
                 found += check.ask(case)

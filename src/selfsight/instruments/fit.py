@@ -7,7 +7,6 @@ frozen, not the indices: a task that draws its question anew at each access is a
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from selfsight.instruments.calls import Call, Slot
+from selfsight.instruments.clock import Allowance
 from selfsight.instruments.nest import leaves, numbers
 from selfsight.instruments.reach import Tail
 
@@ -57,9 +57,9 @@ def fitting(
     hopeless: int | None = None,
 ) -> Fit:
     """Steps until the batch is fitted or steps or seconds are used up; ended where `hopeless` steps moved nothing."""
-    losses, until, made = [value()], time.monotonic() + seconds, 0
+    losses, allowed, made = [value()], Allowance(seconds), 0
     curve = [progress(losses[0])]
-    while made < steps and time.monotonic() < until and curve[-1] < FITTED:
+    while made < steps and not allowed.over and curve[-1] < FITTED:
         for _ in range(min(EVERY, steps - made)):
             step()
             made += 1

@@ -23,7 +23,7 @@ CRITERIA = {
     "hinge_embedding_loss", "multi_margin_loss", "multilabel_soft_margin_loss", "poisson_nll_loss",
 }  # fmt: skip
 """torch's own losses: what they were given can be held against what they expect."""
-SHARPENED = {"cross_entropy", "log_softmax", "binary_cross_entropy_with_logits"}
+SHARPENED = {"cross_entropy", "log_softmax", "binary_cross_entropy_with_logits", "sigmoid", "softmax", "logsigmoid"}
 """Functions whose first argument is logits."""
 
 
@@ -72,24 +72,34 @@ def noting(names: set[str]) -> Iterator[list[Used]]:
         yield listener.used
 
 
-class _Sharpener(TorchFunctionMode):
-    def __init__(self, factor: float) -> None:
+class _Bender(TorchFunctionMode):
+    def __init__(self, bend: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.factor = factor
+        self.bend, self.inside = bend, 0
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if getattr(func, "__name__", "") in SHARPENED and args and isinstance(args[0], Tensor):
-            args = (args[0] * self.factor, *args[1:])
-        return func(*args, **(kwargs or {}))
+        if getattr(func, "__name__", "") not in SHARPENED or self.inside or not args or not isinstance(args[0], Tensor):
+            return func(*args, **(kwargs or {}))
+        self.inside += 1  # torch's functions call one another: logits are bent once
+        try:
+            with self:
+                return func(self.bend(args[0]), *args[1:], **(kwargs or {}))
+        finally:
+            self.inside -= 1
 
 
 @contextlib.contextmanager
-def sharpened(factor: float) -> Iterator[None]:
-    """While the block runs, logits are multiplied before torch's losses see them."""
-    with _Sharpener(factor):
+def bent(bend: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """While the block runs, `bend` is applied to logits before any function takes them."""
+    with _Bender(bend):
         yield
+
+
+def sharpened(factor: float) -> contextlib.AbstractContextManager[None]:
+    """While the block runs, logits are multiplied."""
+    return bent(lambda logits: logits * factor)
 
 
 @contextlib.contextmanager

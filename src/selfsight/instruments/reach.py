@@ -12,7 +12,6 @@ Shapes: a slot's tensor is (N, ...), a constant is (1, ...).
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from selfsight.instruments.calls import Call, Slot, listening, playing, slots_of
+from selfsight.instruments.clock import Allowance
 from selfsight.instruments.functions import ACTIVATIONS, CRITERIA, Used, noting, without_activations
 from selfsight.instruments.randomness import replayed
 from selfsight.instruments.snapshot import Snapshot
@@ -150,9 +150,9 @@ class Tail:
             return self(spread(values), bare=bare).double()
 
         best, found = math.inf, list[Tensor]()
-        until = time.monotonic() + seconds
+        allowed = Allowance(seconds)
         for start, lower in self._starts(constant):
-            loss, values = lower(value, start, until, self.bottom)
+            loss, values = lower(value, start, allowed, self.bottom)
             settled = abs(loss - best) <= 1e-5 * max(1e-3, abs(best)) or loss < self.bottom
             if loss < best:
                 best, found = loss, values
@@ -203,29 +203,29 @@ class Tail:
 
 
 def _quickly(
-    value: Callable[..., Tensor], start: list[Tensor], until: float, bottom: float
+    value: Callable[..., Tensor], start: list[Tensor], allowed: Allowance, bottom: float
 ) -> tuple[float, list[Tensor]]:
     """LBFGS: few evaluations where the loss is smooth."""
     free = [tensor.clone().requires_grad_() for tensor in start]
     optimizer = torch.optim.LBFGS(free, max_iter=60, history_size=20, line_search_fn="strong_wolfe")
-    return _lowered(optimizer, value, free, until, bottom, rounds=2)
+    return _lowered(optimizer, value, free, allowed, bottom, rounds=2)
 
 
 def _steadily(
-    value: Callable[..., Tensor], start: list[Tensor], until: float, bottom: float
+    value: Callable[..., Tensor], start: list[Tensor], allowed: Allowance, bottom: float
 ) -> tuple[float, list[Tensor]]:
     """Adam with a falling rate: for losses with kinks and flat places."""
     free = [tensor.clone().requires_grad_() for tensor in start]
     scale = max(1.0, *(float(tensor.abs().max()) for tensor in start if tensor.numel()))
     optimizer = torch.optim.Adam(free, lr=0.3 * scale)
-    return _lowered(optimizer, value, free, until, bottom, rounds=150)
+    return _lowered(optimizer, value, free, allowed, bottom, rounds=150)
 
 
 def _lowered(
     optimizer: torch.optim.Optimizer,
     value: Callable[..., Tensor],
     free: list[Tensor],
-    until: float,
+    allowed: Allowance,
     bottom: float,
     rounds: int,
 ) -> Found:
@@ -243,7 +243,7 @@ def _lowered(
         return loss
 
     for number in range(rounds):
-        if (time.monotonic() > until and where) or best < bottom:
+        if (allowed.over and where) or best < bottom:
             break
         for group in optimizer.param_groups:
             if rounds > 10:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sized
 from dataclasses import dataclass, field
 
 from selfsight.case import Case, Trial
+from selfsight.instruments.clock import Allowance
 from selfsight.observations.motion import quietly, rate, regrouped, tensors_of
 
 LONGEST = 1000
@@ -45,12 +45,12 @@ def length(case: Case) -> int | None:
     loader = case.guarded("Program.batches", case.program.batches)
     if isinstance(loader, Sized):
         return len(loader)
-    until = time.monotonic() + 1.0
+    allowed = Allowance(1.0)
 
     def counted() -> int | None:
         number = 0
         for number, _ in enumerate(loader, 1):  # noqa: B007
-            if time.monotonic() > until:
+            if allowed.over:
                 return None
         return number
 
@@ -78,10 +78,10 @@ def _through(case: Case, trial: Trial, found: Epochs) -> None:
     model, optimizer = trial.model, trial.optimizer
     flags = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     before = {id(tensor) for tensor in tensors_of(optimizer)}
-    until = time.monotonic() + SECONDS
+    allowed = Allowance(SECONDS)
     for epoch in range(min(found.planned or LONGEST, LONGEST)):
         found.rates.append(rate(optimizer))
-        if not case.has("between_epochs") or time.monotonic() > until:
+        if not case.has("between_epochs") or allowed.over:
             break
         with quietly():
             case.call("between_epochs", model, optimizer, epoch)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -21,6 +20,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from selfsight.case import Case, Trial
+from selfsight.instruments.clock import Allowance
 from selfsight.instruments.hidden import hidden
 from selfsight.instruments.snapshot import same
 from selfsight.instruments.twins import shared
@@ -167,11 +167,11 @@ def _watch(case: Case) -> Motion:
     trial = case.begin()
     ledger = _Ledger(case, trial)
     motion, planned = ledger.motion, case.program.planned_steps or LONGEST
-    until = time.process_time() + SECONDS
+    allowed = Allowance(SECONDS)
     batches = case.batches
     with ledger, regrouped(trial.optimizer):
         while len(motion.moments) < min(planned, LONGEST):
-            if len(motion.moments) >= STEPS and (ledger.settled or time.process_time() > until):
+            if len(motion.moments) >= STEPS and (ledger.settled or allowed.over):
                 break
             ledger.step(batches[len(motion.moments) % len(batches)])
         motion.last = ledger.values()

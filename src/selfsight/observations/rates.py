@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from selfsight.case import Case
+from selfsight.instruments.clock import Allowance
 from selfsight.observations.epochs import planned_epochs
 from selfsight.observations.motion import quietly, rate, regrouped
 
@@ -31,7 +31,7 @@ Run = tuple[float, float]
 def run(case: Case, batch: Any, factor: float = 1.0, seed: int = 0) -> Run | None:
     """Own steps on one batch with one draw, at a factor times their rate; ends at inf where the loss left the numbers.
     None where it begins so."""
-    trial, until = case.begin(), time.process_time() + SECONDS
+    trial, allowed = case.begin(), Allowance(SECONDS)
     losses = [case.value(trial.model, batch, seed)]
     if not math.isfinite(losses[0]):
         return None
@@ -42,7 +42,7 @@ def run(case: Case, batch: Any, factor: float = 1.0, seed: int = 0) -> Run | Non
                 losses.append(case.value(trial.model, batch, seed))
                 if not math.isfinite(losses[-1]):
                     return losses[0], math.inf
-            if time.process_time() > until:
+            if allowed.over:
                 break
     late = sorted(losses[1:][-STEPS // 4 :])
     return losses[0], late[len(late) // 2] if late else losses[0]
@@ -50,12 +50,12 @@ def run(case: Case, batch: Any, factor: float = 1.0, seed: int = 0) -> Run | Non
 
 def streamed(case: Case, factor: float = 1.0) -> list[float]:
     """The losses of the two frozen batches after own steps over batches as they come, at a factor times their rate."""
-    trial, until = case.begin(), time.process_time() + SECONDS
+    trial, allowed = case.begin(), Allowance(SECONDS)
     batches = case.remembered(("streamed",), lambda: case.passed(PASS, seed=3))
     with times(factor):
         for number in range(STREAM):
             case.step(trial, batches[number % len(batches)], seed=number)
-            if time.process_time() > until:
+            if allowed.over:
                 break
     losses = [case.value(trial.model, batch) for batch in (case.batch, case.other)]
     return [loss if math.isfinite(loss) else math.inf for loss in losses]
@@ -87,11 +87,11 @@ def times(factor: float) -> Iterator[None]:
 
 def followed(case: Case, steps: int) -> list[float]:
     """The rate before each of many own steps on a small batch, epochs ending where they end."""
-    length, found, until = planned_epochs(case).length, list[float](), time.process_time() + SECONDS
+    length, found, allowed = planned_epochs(case).length, list[float](), Allowance(SECONDS)
     trial = case.begin()
     with regrouped(trial.optimizer), quietly():
         for number in range(steps):
-            if time.process_time() > until:
+            if allowed.over:
                 break
             found.append(rate(trial.optimizer))
             case.step(trial, case.batch, seed=number)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from selfsight.instruments.clock import Allowance
 from selfsight.instruments.randomness import replayed
 from selfsight.instruments.snapshot import Snapshot
 
@@ -42,10 +42,10 @@ def steps_taken(case: Case, steps: int = STEPS) -> int:
 
 
 def _train(case: Case, trial: Trial, steps: int, seconds: float) -> int:
-    until, at_last = time.process_time() + seconds, time.monotonic() + 3 * seconds
+    allowed = Allowance(seconds)
     for number, batch in enumerate(_batches(case, trial), 1):
         case.step(trial, batch, None)
-        if number >= steps or time.process_time() > until or time.monotonic() > at_last:
+        if number >= steps or allowed.over:
             return number
     return 0
 
