@@ -42,6 +42,8 @@ _HOMES = {
     "BYOL": "tasks",
     "VICReg": "tasks",
     "Rotation": "tasks",
+    "Quadrants": "tasks",
+    "OddOneOut": "tasks",
     "Small": "encoders",
     "Timm": "encoders",
 }
