@@ -44,6 +44,10 @@ _HOMES = {
     "Rotation": "tasks",
     "Quadrants": "tasks",
     "OddOneOut": "tasks",
+    "Patchwork": "tasks",
+    "MissingBox": "tasks",
+    "Grid": "tasks",
+    "Elsewhere": "tasks",
     "Small": "encoders",
     "Timm": "encoders",
 }
