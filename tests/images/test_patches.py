@@ -5,7 +5,8 @@ import torch
 from selfsight.images.patches import feathered, pasted, taken
 from selfsight.seeds import generator
 
-TOP, LEFT = torch.tensor([0, 3, 11]), torch.tensor([11, 5, 0])
+CORNER = torch.tensor([[0, 3, 11], [11, 5, 0]])
+TOP, LEFT = CORNER
 
 
 def pictures():
@@ -14,7 +15,7 @@ def pictures():
 
 def test_a_patch_is_the_piece_of_its_own_image():
     images = pictures()
-    patches = taken(images, TOP, LEFT, 5)
+    patches = taken(images, CORNER, 5)
     for i in range(3):
         assert torch.equal(patches[i], images[i, :, TOP[i] : TOP[i] + 5, LEFT[i] : LEFT[i] + 5])
 
@@ -22,15 +23,15 @@ def test_a_patch_is_the_piece_of_its_own_image():
 def test_pasting_changes_the_covered_pixels_alone_and_leaves_the_image_given():
     images = pictures()
     before, patches = images.clone(), torch.full((3, 2, 5, 5), 2.0)
-    result = pasted(images, patches, TOP, LEFT, torch.ones(5, 5))
+    result = pasted(images, patches, CORNER, torch.ones(5, 5))
     assert torch.equal(images, before)
-    assert torch.equal(taken(result, TOP, LEFT, 5), patches)
+    assert torch.equal(taken(result, CORNER, 5), patches)
     assert int((result != images).sum()) == 3 * 2 * 25
 
 
 def test_a_patch_that_equals_what_it_covers_leaves_no_seam():
     images = pictures()
-    assert torch.allclose(pasted(images, taken(images, TOP, LEFT, 5), TOP, LEFT, feathered(5, 2)), images)
+    assert torch.allclose(pasted(images, taken(images, CORNER, 5), CORNER, feathered(5, 2)), images)
 
 
 def test_the_cover_rises_from_the_border_and_is_alike_on_all_sides():

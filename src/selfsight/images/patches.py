@@ -1,6 +1,6 @@
 """Square patches taken out of images and pasted into them, each at a place of its own, in whole pixels.
 
-Shapes: N images, C channels, H W side, p side of a patch; top, left (N,) int64.
+Shapes: N images, C channels, H W side, p side of a patch; corner (2, N) int64, the first row and column.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 
-def taken(images: Tensor, top: Tensor, left: Tensor, size: int) -> Tensor:
-    """The patch of each image whose first pixel is (top, left): (N, C, H, W) -> (N, C, size, size)."""
-    return images[_where(top, left, size)].permute(0, 3, 1, 2)
+def taken(images: Tensor, corner: Tensor, size: int) -> Tensor:
+    """The patch of each image that begins at its corner: (N, C, H, W) -> (N, C, size, size)."""
+    return images[_where(corner, size)].permute(0, 3, 1, 2)
 
 
-def pasted(images: Tensor, patches: Tensor, top: Tensor, left: Tensor, cover: Tensor) -> Tensor:
-    """Each image with its patch over (top, left), mixed by `cover` (p, p): 1 is the patch alone, 0 the image alone."""
+def pasted(images: Tensor, patches: Tensor, corner: Tensor, cover: Tensor) -> Tensor:
+    """Each image with its patch over it from the corner on, mixed by `cover` (p, p): 1 the patch alone, 0 the image."""
     size = patches.shape[-1]
-    mixed = cover * patches + (1 - cover) * taken(images, top, left, size)
+    mixed = cover * patches + (1 - cover) * taken(images, corner, size)
     result = images.clone()
-    result[_where(top, left, size)] = mixed.permute(0, 2, 3, 1)
+    result[_where(corner, size)] = mixed.permute(0, 2, 3, 1)
     return result
 
 
@@ -30,7 +30,7 @@ def feathered(size: int, seam: int) -> Tensor:
     return ramp[:, None] * ramp
 
 
-def _where(top: Tensor, left: Tensor, size: int) -> tuple[Tensor, slice, Tensor, Tensor]:
-    image = torch.arange(len(top), device=top.device)[:, None, None]
-    along = torch.arange(size, device=top.device)
-    return image, slice(None), (top[:, None] + along)[:, :, None], (left[:, None] + along)[:, None]
+def _where(corner: Tensor, size: int) -> tuple[Tensor, slice, Tensor, Tensor]:
+    image = torch.arange(corner.shape[1], device=corner.device)[:, None, None]
+    rows, columns = corner[..., None] + torch.arange(size, device=corner.device)
+    return image, slice(None), rows[:, :, None], columns[:, None]

@@ -67,15 +67,15 @@ class Elsewhere(Task):
         to, by = self._places(views, others, size, generator)
         # Ranks in the batch: half of the patches are from another image.
         foreign = (torch.rand(n, generator=generator).argsort() % 2).to(device)
-        patches = taken(torch.where(foreign.bool()[:, None, None, None], others, views), *by, size)
-        patches = self._tone(patches, taken(views, *to, size))
+        patches = taken(torch.where(foreign.bool()[:, None, None, None], others, views), by, size)
+        patches = self._tone(patches, taken(views, to, size))
         cover = feathered(size, max(1, size // 8)).to(device)
         if self.shown == "pasted":
-            inputs = pasted(views, patches, *to, cover).unsqueeze(1)
+            inputs = pasted(views, patches, to, cover).unsqueeze(1)
         else:
             gray = torch.full_like(views, 0.5)
-            hole = pasted(views, torch.full_like(patches, 0.5), *to, torch.ones_like(cover))
-            inputs = torch.stack([hole, pasted(gray, patches, *to, cover)], 1)
+            hole = pasted(views, torch.full_like(patches, 0.5), to, torch.ones_like(cover))
+            inputs = torch.stack([hole, pasted(gray, patches, to, cover)], 1)
         return Example(inputs, batch.index, foreign)
 
     def _places(self, views: Tensor, others: Tensor, size: int, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -84,8 +84,8 @@ class Elsewhere(Task):
         drawn = torch.randint(room + 1, (4, n, TRIES), generator=generator).to(views.device)
         to, by = drawn[:2], drawn[2:]
         images, strangers = views.repeat_interleave(TRIES, 0), others.repeat_interleave(TRIES, 0)
-        covered = taken(images, *to.flatten(1), size)
-        changes = [(self._tone(taken(of, *by.flatten(1), size), covered) - covered) for of in (images, strangers)]
+        covered = taken(images, to.flatten(1), size)
+        changes = [(self._tone(taken(of, by.flatten(1), size), covered) - covered) for of in (images, strangers)]
         least = torch.stack([change.abs().mean((1, 2, 3)) for change in changes]).amin(0).view(n, TRIES)
         least = torch.where((to - by).abs().amax(0) >= min(size // 2, room // 2), least, -1.0)
         chosen = torch.where((least > SHOWS).any(1), (least > SHOWS).int().argmax(1), least.argmax(1))

@@ -39,8 +39,8 @@ class OddOneOut(Task):
     """What is odd: the quarter by which a box was turned, or the place in its image that it was taken from."""
     boxes: int = 4
     """Boxes in an example, each of another image, at least 3."""
-    k: int = 2
-    """Boxes along a side of an image; 1 takes the whole image (by="turn" only)."""
+    k: int = 1
+    """Boxes along a side of an image. 1 takes the whole image (by="turn" only); places want 2 or more."""
     upright: float = 0.75
     """Share of the examples, in [0, 1], whose other boxes all stand upright (by="turn"); in the rest they are turned by
     any quarter, the same for all. 1 asks no more than which box was turned at all."""
@@ -58,7 +58,7 @@ class OddOneOut(Task):
         if self.boxes < 3:
             raise ValueError(f"one of {self.boxes} boxes cannot be odd: boxes is at least 3")
         if self.k < (2 if self.by == "place" else 1):
-            raise ValueError(f"k={self.k} with by={self.by!r}: places want k of 2 or more, turns 1 or more")
+            raise ValueError(f"k={self.k} with by={self.by!r}: places want k of 2 or more, turns 1 or more: change k")
         if not (0 < self.scale <= 1 and 0 <= self.gap <= 0.5):
             raise ValueError(f"scale is in (0, 1] and gap in [0, 0.5], not {self.scale} and {self.gap}")
 
