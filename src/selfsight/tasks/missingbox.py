@@ -34,7 +34,8 @@ TRIES = 32
 @dataclass(frozen=True, kw_only=True)
 class MissingBox(Task):
     """Good where images have a layout in common, so that what is missing follows from what is there. Poor on textures;
-    "whose" has to count the boxes of each image: it was not seen to begin. Gap, windows and `recolour` close edges and light."""
+    "whose" has to count the boxes of each image, and was not seen to begin. Gap, windows and `recolour` close edges
+    and light."""
 
     ask: Literal["what", "whose"] = "what"
     """Restore the box in few pixels, or name its image."""
