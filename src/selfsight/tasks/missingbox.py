@@ -108,7 +108,7 @@ class MissingBox(Task):
             return Outcome(F.cross_entropy(given, answer), {"right": right})
         wanted = answer.flatten(1).float()
         wanted = wanted - wanted.mean(0)
-        loss = F.mse_loss(given, wanted) / wanted.square().mean().clamp(min=1e-6)
+        loss = F.mse_loss(given, wanted / wanted.square().mean().sqrt().clamp(min=1e-3))
         return Outcome(loss, {"explained": 1 - loss.detach()})
 
     def constant(self, n: int) -> Constant:
