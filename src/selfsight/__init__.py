@@ -45,6 +45,12 @@ _HOMES = {
     "Scale": "tasks",
     "Unmix": "tasks",
     "Together": "together",
+    "Quadrants": "tasks",
+    "OddOneOut": "tasks",
+    "Patchwork": "tasks",
+    "MissingBox": "tasks",
+    "Grid": "tasks",
+    "Elsewhere": "tasks",
     "Small": "encoders",
     "Timm": "encoders",
 }

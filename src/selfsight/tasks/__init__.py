@@ -1,10 +1,29 @@
 """The tasks a recipe can name."""
 
 from selfsight.tasks.byol import BYOL
+from selfsight.tasks.elsewhere import Elsewhere
+from selfsight.tasks.grid import Grid
+from selfsight.tasks.missingbox import MissingBox
+from selfsight.tasks.oddoneout import OddOneOut
+from selfsight.tasks.patchwork import Patchwork
+from selfsight.tasks.quadrants import Quadrants
 from selfsight.tasks.rotation import Rotation
 from selfsight.tasks.scale import Scale
 from selfsight.tasks.simclr import SimCLR
 from selfsight.tasks.unmix import Unmix
 from selfsight.tasks.vicreg import VICReg
 
-__all__ = ["BYOL", "Rotation", "Scale", "SimCLR", "Unmix", "VICReg"]
+__all__ = [
+    "BYOL",
+    "Elsewhere",
+    "Grid",
+    "MissingBox",
+    "OddOneOut",
+    "Patchwork",
+    "Quadrants",
+    "Rotation",
+    "Scale",
+    "SimCLR",
+    "Unmix",
+    "VICReg",
+]
