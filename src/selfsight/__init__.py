@@ -42,6 +42,7 @@ _HOMES = {
     "BYOL": "tasks",
     "VICReg": "tasks",
     "Rotation": "tasks",
+    "WhichTransform": "tasks",
     "Small": "encoders",
     "Timm": "encoders",
 }

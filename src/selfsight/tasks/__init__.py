@@ -4,5 +4,6 @@ from selfsight.tasks.byol import BYOL
 from selfsight.tasks.rotation import Rotation
 from selfsight.tasks.simclr import SimCLR
 from selfsight.tasks.vicreg import VICReg
+from selfsight.tasks.whichtransform import WhichTransform
 
-__all__ = ["BYOL", "Rotation", "SimCLR", "VICReg"]
+__all__ = ["BYOL", "Rotation", "SimCLR", "VICReg", "WhichTransform"]
