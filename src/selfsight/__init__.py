@@ -43,6 +43,7 @@ _HOMES = {
     "VICReg": "tasks",
     "Rotation": "tasks",
     "WhichTransform": "tasks",
+    "SameOrDifferent": "tasks",
     "Small": "encoders",
     "Timm": "encoders",
 }

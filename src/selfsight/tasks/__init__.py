@@ -2,8 +2,9 @@
 
 from selfsight.tasks.byol import BYOL
 from selfsight.tasks.rotation import Rotation
+from selfsight.tasks.sameordifferent import SameOrDifferent
 from selfsight.tasks.simclr import SimCLR
 from selfsight.tasks.vicreg import VICReg
 from selfsight.tasks.whichtransform import WhichTransform
 
-__all__ = ["BYOL", "Rotation", "SimCLR", "VICReg", "WhichTransform"]
+__all__ = ["BYOL", "Rotation", "SameOrDifferent", "SimCLR", "VICReg", "WhichTransform"]
