@@ -44,6 +44,7 @@ _HOMES = {
     "Rotation": "tasks",
     "WhichTransform": "tasks",
     "SameOrDifferent": "tasks",
+    "Restore": "tasks",
     "Small": "encoders",
     "Timm": "encoders",
 }
