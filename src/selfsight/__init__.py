@@ -45,6 +45,7 @@ _HOMES = {
     "WhichTransform": "tasks",
     "SameOrDifferent": "tasks",
     "Restore": "tasks",
+    "Split": "tasks",
     "Small": "encoders",
     "Timm": "encoders",
 }

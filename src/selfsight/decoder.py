@@ -53,11 +53,8 @@ class Upward(nn.Module):
         self.first = first
         self.laid_out = nn.Linear(dim, widths[0] * FIRST**2)
         self.mapped = nn.Conv2d(seen, widths[0], 1)
-        self.stages = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(given, wanted, 3, padding=1), nn.GroupNorm(1, wanted), nn.ReLU())
-            for given, wanted in pairwise(widths)
-        )
-        self.sharp = nn.Sequential(nn.Conv2d(widths[-1] + shown, 32, 3, padding=1), nn.ReLU()) if shown else None
+        self.stages = nn.ModuleList(_convolved(given, wanted) for given, wanted in pairwise(widths))
+        self.sharp = _convolved(widths[-1] + shown, 32, 32) if shown else None
         self.last = nn.Conv2d(32 if shown else widths[-1], channels, 3, padding=1)
         with torch.no_grad():
             self.last.weight.mul_(0.1)  # begins near the best constant answer, which is nothing
@@ -72,3 +69,10 @@ class Upward(nn.Module):
         if self.sharp is not None:
             x = self.sharp(torch.cat([x, picture], 1))
         return self.last(x)
+
+
+def _convolved(*widths: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for given, wanted in pairwise(widths):
+        layers += [nn.Conv2d(given, wanted, 3, padding=1), nn.GroupNorm(1, wanted), nn.ReLU()]
+    return nn.Sequential(*layers)

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from PIL import ImageChops
 
 from selfsight.batch import Batch, Now
 from selfsight.decoder import Decoder
+from selfsight.drawing import draw
 from selfsight.encoders import Small
 from selfsight.images.holes import fill, holes
 from selfsight.images.lab import to_lab
@@ -101,6 +103,16 @@ def test_every_kind_reaches_the_encoder(batch, what, sees_picture):
     assert "truth" in task.caption(example, 0)
 
 
+@pytest.mark.parametrize("what", KINDS)
+def test_detail_alone_is_restored_beside_the_picture(batch, what):
+    task, encoder = Restore(what=what), Small(width=8).build(3, 32).eval()
+    decoder = task.parts(encoder)["decoder"]
+    pictures = asked(task, batch).inputs[:, 0]
+    z, seen = encoder.with_map(pictures)
+    beside = not torch.equal(decoder(z, seen, pictures), decoder(z, seen, pictures.flip(-1)))
+    assert beside == (what in ("superresolve", "deblur"))
+
+
 @pytest.mark.parametrize("wrong", [{"hidden": 1.0}, {"cells": 1}, {"sigma": 0.0}])
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
@@ -112,3 +124,13 @@ def test_gray_images_have_no_colour_to_take(batch):
     with pytest.raises(ValueError, match="take inpaint"):
         asked(Restore(what="colourise"), gray)
     assert asked(Restore(what="superresolve"), gray).inputs.shape == (16, 1, 1, 32, 32)
+
+
+def test_the_truth_is_drawn_last(batch, photographs):
+    """Image, what is left, truth: three pictures an example, the last as it was before the damage."""
+    task = Restore(views=STILL)
+    example = asked(task, batch)
+    sheet = draw(task, example, photographs[:16], columns=1)
+    assert sheet.width == 3 * 144 + 4 * 10
+    first, last = (sheet.crop((left, 36, left + 144, 180)) for left in (10, 10 + 2 * 154))
+    assert max(high for _, high in ImageChops.difference(first, last).getextrema()) <= 1
