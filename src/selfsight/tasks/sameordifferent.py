@@ -4,9 +4,9 @@ The journals of an unmixing net: "select either 2 different images OR 1 image an
 of 9/13, that median blur and JPEG leave a siamese network nothing but what is large. Of 9/7: the same pairs under
 triplet, N-pair and NT-Xent losses, which compare them with the pairs of other images (`maths/contrast.py`).
 
-The shortcut it invites is what both pictures share beside their content: colour and softness. Colours are jittered and
-blurs drawn for each picture by itself; every image gives exactly two pictures, whether they meet or not, so that how
-often something is seen tells nothing. What is left of the palette is a cue: stronger jitter takes it away.
+The shortcut it invites is the palette: with SimCLR's jitter a linear rule on colours and borders answers 81 % of pairs
+of photographs' pieces, so that hues are turned all the way round here (70 %; emoji: 73 and 57 %). Each picture is drawn
+by itself, and every image gives exactly two, whether they meet or not: how often something is seen tells nothing.
 
 Shapes: N images, V = 2, P projection.
 """
@@ -37,7 +37,9 @@ class SameOrDifferent(Task):
 
     form: Literal["views", "blur_jpeg"] = "views"
     """views: `views` alone; blur_jpeg: median blur and JPEG on top of them, drawn for each picture."""
-    views: Views = Views(crop=(0.3, 1.0), rotate=20.0)
+    views: Views = Views(
+        crop=(0.3, 1.0), rotate=20.0, jitter=1.0, brightness=0.6, contrast=0.6, saturation=0.6, hue=0.5, gray=0.3
+    )
     """What may change between two pictures of one image."""
     objective: Literal["binary", "triplet", "n_pair", "nt_xent"] = "binary"
     """binary: same or not, half of the time each; the others show two pictures of every image and ask each to be nearer
