@@ -51,6 +51,10 @@ _HOMES = {
     "MissingBox": "tasks",
     "Grid": "tasks",
     "Elsewhere": "tasks",
+    "WhichTransform": "tasks",
+    "SameOrDifferent": "tasks",
+    "Restore": "tasks",
+    "Split": "tasks",
     "Small": "encoders",
     "Timm": "encoders",
 }

@@ -27,9 +27,12 @@ def example_of(task: Task, images: np.ndarray, where: np.ndarray, seed: int = 0)
 def draw(task: Task, example: Example, originals: np.ndarray, columns: int = 2) -> Image.Image:
     """The original of each example, what the network gets, and the answer below it; `columns` examples side by side.
 
-    originals (N, H, W, C) uint8 in the order of the example.
+    Where the example holds a picture as its "truth", it stands last. originals (N, H, W, C) uint8 in the order of the
+    example.
     """
     n, views = example.inputs.shape[:2]
+    truth = example.extras.get("truth")
+    views += truth is not None
     side = max(SHOWN, example.inputs.shape[-1])
     cell = ((views + 1) * side + (views + 2) * MARGIN, side + LINE + 2 * MARGIN)
     rows = -(-n // columns)
@@ -39,6 +42,7 @@ def draw(task: Task, example: Example, originals: np.ndarray, columns: int = 2) 
     for i in range(n):
         left, top = (i % columns) * cell[0] + MARGIN, (i // columns) * cell[1] + LINE + MARGIN
         pictures = [_picture(originals[i]), *(_picture(view) for view in example.inputs[i])]
+        pictures += [] if truth is None else [_picture(truth[i])]
         for place, picture in enumerate(pictures):
             method = Image.Resampling.NEAREST if picture.width < side else Image.Resampling.BILINEAR
             sheet.paste(picture.resize((side, side), method), (left + place * (side + MARGIN), top))

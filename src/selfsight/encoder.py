@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import abc
 import json
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -80,9 +81,25 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, S, S) float in [0, 1] -> (N, D)."""
+        return self.net(self._scaled(images))
+
+    def _scaled(self, images: Tensor) -> Tensor:
         if images.ndim != 4 or images.shape[1] != self.channels:
             raise ValueError(f"this encoder takes (N, {self.channels}, H, W) images, not {tuple(images.shape)}")
-        return self.net((images - self.mean) / self.std)
+        return (images - self.mean) / self.std
+
+    def with_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The embedding as `forward` gives it, and the last map behind it: (N, C, S, S) -> ((N, D), (N, M, h, w)).
+
+        A transformer's tokens are laid out as a map. Where a network has none, the map is the embedding, 1 x 1.
+        """
+        if not hasattr(self.net, "forward_features"):
+            z = self(images)
+            return z, z[:, :, None, None]
+        net: Any = self.net
+        features = net.forward_features(self._scaled(images))
+        z = net.forward_head(features)
+        return z, _as_map(features, net.num_features, getattr(net, "num_prefix_tokens", 0), z)
 
     def _measure(self) -> int:
         """The length of the vector that really comes out, which a backbone's attributes do not always tell."""
@@ -107,6 +124,18 @@ class Backbone(abc.ABC):
 
         Raises UserError where the backbone cannot take such images or its weights do not match.
         """
+
+
+def _as_map(features: Tensor, channels: int, prefix: int, z: Tensor) -> Tensor:
+    """(N, M, h, w) of whatever a backbone of `channels` calls its features; the embedding `z` where they are no map."""
+    if features.ndim == 3:
+        tokens = features[:, prefix:]
+        side = math.isqrt(tokens.shape[1])
+        return tokens.transpose(1, 2).unflatten(2, (side, side)) if side**2 == tokens.shape[1] else z[:, :, None, None]
+    if features.ndim == 4:
+        last = features.shape[-1] == channels and features.shape[1] != channels
+        return features.permute(0, 3, 1, 2) if last else features
+    return z[:, :, None, None]
 
 
 def without_weights(backbone: Backbone) -> Backbone:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from selfsight.batch import Example
-from selfsight.maths.contrast import nt_xent, nt_xent_constant
+from selfsight.maths.contrast import n_pair, nt_xent, nt_xent_constant, triplet
 from selfsight.maths.redundancy import covariance, variance
 from selfsight.seeds import generator
 from selfsight.tasks import BYOL, Rotation, SimCLR, VICReg
@@ -58,6 +58,50 @@ def test_simclr_is_nt_xent(z):
     task = SimCLR(temperature=0.3)
     outcome = task.loss({"first": z[0], "second": z[1]}, NOTHING)
     assert float(outcome.loss) == pytest.approx(slow_nt_xent(*z, 0.3), rel=1e-5)
+
+
+def slow_triplet(z1, z2, margin) -> float:
+    """Schroff et al. 2015, equation 2, on unit vectors; the other of anchor i is positive i + 1."""
+
+    def squared(u, v):
+        unit = [[x / math.hypot(*w) for x in w] for w in (u, v)]
+        return sum((a - b) ** 2 for a, b in zip(*unit, strict=True))
+
+    anchors, seconds = z1.tolist(), z2.tolist()
+    total = 0.0
+    for i in range(N):
+        total += max(0.0, squared(anchors[i], seconds[i]) - squared(anchors[i], seconds[(i + 1) % N]) + margin)
+    return total / N
+
+
+@pytest.mark.parametrize("margin", [0.2, 1.0, 3.0])
+def test_triplet(z, margin):
+    assert float(triplet(*z, margin)[0]) == pytest.approx(slow_triplet(*z, margin), rel=1e-5)
+    assert triplet(z[0], z[0], margin)[1] == 1
+    assert triplet(z[0], z[0].roll(1, 0), margin)[1] == 0
+    assert triplet(torch.ones(N, P), torch.ones(N, P), margin)[1] == 0.5
+
+
+def slow_n_pair(z1, z2, shortness) -> float:
+    """Sohn 2016, equation 6 for each anchor, and the mean squared length of its section 3.2.2."""
+    anchors, positives = z1.tolist(), z2.tolist()
+
+    def product(u, v):
+        return sum(a * b for a, b in zip(u, v, strict=True))
+
+    total = 0.0
+    for i in range(N):
+        wrong = [product(anchors[i], positives[j]) - product(anchors[i], positives[i]) for j in range(N) if j != i]
+        total += math.log(1 + sum(math.exp(x) for x in wrong))
+        total += shortness * (product(anchors[i], anchors[i]) + product(positives[i], positives[i]))
+    return total / N
+
+
+@pytest.mark.parametrize("shortness", [0.0, 0.1])
+def test_n_pair(z, shortness):
+    assert float(n_pair(*z, shortness)[0]) == pytest.approx(slow_n_pair(*z, shortness), rel=1e-5)
+    assert n_pair(torch.eye(N), torch.eye(N))[1] == 1
+    assert n_pair(torch.eye(N), torch.eye(N).roll(1, 0))[1] == 0
 
 
 def slow_vicreg(z1, z2, invariance, mu, nu) -> float:

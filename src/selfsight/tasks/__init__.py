@@ -7,11 +7,15 @@ from selfsight.tasks.missingbox import MissingBox
 from selfsight.tasks.oddoneout import OddOneOut
 from selfsight.tasks.patchwork import Patchwork
 from selfsight.tasks.quadrants import Quadrants
+from selfsight.tasks.restore import Restore
 from selfsight.tasks.rotation import Rotation
+from selfsight.tasks.sameordifferent import SameOrDifferent
 from selfsight.tasks.scale import Scale
 from selfsight.tasks.simclr import SimCLR
+from selfsight.tasks.split import Split
 from selfsight.tasks.unmix import Unmix
 from selfsight.tasks.vicreg import VICReg
+from selfsight.tasks.whichtransform import WhichTransform
 
 __all__ = [
     "BYOL",
@@ -21,9 +25,13 @@ __all__ = [
     "OddOneOut",
     "Patchwork",
     "Quadrants",
+    "Restore",
     "Rotation",
+    "SameOrDifferent",
     "Scale",
     "SimCLR",
+    "Split",
     "Unmix",
     "VICReg",
+    "WhichTransform",
 ]
