@@ -104,6 +104,18 @@ def test_evaluate_with_the_supervised_encoder(trained, capsys):
     assert "supervised" in {score["subject"] for score in scores}
 
 
+def test_transfer_tells_each_number_of_epochs_with_and_without_the_prior(trained, capsys):
+    assert run(["transfer", trained, "--epochs", "1,2", "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)["scores"]
+    asked = {score["probe"] for score in scores if score["subject"] == "trained"}
+    tied = ", val classes only, balanced"
+    assert asked == {f"fine-tuning ({n} epochs{more})" for n in (1, 2) for more in ("", tied)}
+    with pytest.raises(UserError, match="whole numbers such as 5,20, not 'five'"):
+        run(["transfer", trained, "--epochs", "five"])
+    with pytest.raises(UserError, match="at least 1"):
+        run(["transfer", trained, "--epochs", "0"])
+
+
 @pytest.mark.parametrize("ending", [".npz", ".parquet"])
 def test_embed_writes_embeddings_with_names(trained, photo_folder, tmp_path, ending):
     out = tmp_path / f"e{ending}"

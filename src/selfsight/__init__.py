@@ -16,6 +16,7 @@ _HOMES = {
     "resume": "workbench",
     "Stopped": "workbench",
     "evaluate": "verbs",
+    "transfer": "verbs",
     "show": "verbs",
     "embed": "verbs",
     "export": "verbs",

@@ -129,6 +129,26 @@ def evaluate(words: Words) -> int:
     return 0
 
 
+def transfer(words: Words) -> int:
+    parser = _parser("transfer", "Fine-tune a run's encoder on train and judge it on val, as ImageWang's rules ask.")
+    parser.add_argument("run", help="the run's folder")
+    parser.add_argument("--data", help="labelled images with train and val; the run's own where not given")
+    parser.add_argument("--epochs", default="5,20,80,200", help="comma-separated (default: 5,20,80,200)")
+    parser.add_argument("--supervised", action="store_true", help="also train the same encoder from scratch")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true", help="print the scores as JSON")
+    given = parser.parse_args(words)
+    if not all(number.strip().isdigit() for number in given.epochs.split(",")):
+        raise UserError(f"--epochs is a list of whole numbers such as 5,20, not {given.epochs!r}.")
+    from selfsight.examination import print_evaluation
+    from selfsight.verbs import transfer as tune
+
+    epochs = [int(number) for number in given.epochs.split(",")]
+    evaluation = tune(given.run, given.data, epochs=epochs, supervised=given.supervised, seed=given.seed)
+    print_evaluation(evaluation, as_json=given.json)
+    return 0
+
+
 def show(words: Words) -> int:
     from selfsight.config import parse, recipe_of, recipe_parser
 
@@ -259,6 +279,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Words], int]]] = {
     "pretrain": ("learn an encoder from a folder of images", pretrain),
     "resume": ("go on with a run exactly where it stopped", resume),
     "evaluate": ("judge an encoder on labelled images, beside honest baselines", evaluate),
+    "transfer": ("fine-tune an encoder on train and judge it on val, prior shown", transfer),
     "show": ("draw what the network is asked", show),
     "embed": ("write embeddings and names of images", embed),
     "export": ("write the encoder as safetensors or ONNX", export),

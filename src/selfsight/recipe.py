@@ -28,7 +28,7 @@ class Recipe:
     data: Source | str
     """Where the images come from; a path stands for the source it looks like."""
     task: Task = SimCLR()
-    """What the network is asked: SimCLR, BYOL, VICReg, Rotation, or a class of yours as my_file.MyTask."""
+    """What the network is asked: one of `selfsight.tasks`, or a class of yours as my_file.MyTask."""
     encoder: Backbone | str = Small()
     """What you keep: "small", or the name of any timm backbone."""
     size: int | None = None

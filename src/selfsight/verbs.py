@@ -99,6 +99,34 @@ def evaluate(
     return evaluation
 
 
+def transfer(
+    run: str | os.PathLike[str],
+    data: Any = None,
+    *,
+    epochs: Sequence[int] = (5, 20, 80, 200),
+    supervised: bool = False,
+    seed: int = 0,
+    console: Console | None = None,
+) -> Evaluation:
+    """Fine-tunes a run's encoder on the train split and judges it on val, as the ImageWang leaderboard asks.
+
+    There validation holds classes of which training has a tenth as many images as of the others, and a network that
+    follows the prior scores near nothing. So each number of epochs is told twice: as it is, and with every class drawn
+    as often and only validation's predicted. data: labelled images with train and val; the run's own where not given.
+    Raises UserError where there are no labels, or a number of epochs is below 1.
+    """
+    from selfsight.probes import FineTune
+
+    if not epochs or min(epochs) < 1:
+        raise UserError(f"epochs are one or more numbers of at least 1, not {list(epochs)}.")
+    probes = [
+        FineTune(epochs=number, least=0, balanced=even, restrict_to_val=even)
+        for number in epochs
+        for even in (False, True)
+    ]
+    return evaluate(run, data, probes=probes, supervised=supervised, seed=seed, console=console)
+
+
 def _keep(run: Run, evaluation: Evaluation, source: Source) -> None:
     """Adds an evaluation to the run's scores."""
     scores = run.json("scores")

@@ -134,3 +134,12 @@ def test_label_smoothing_keeps_answers_modest() -> None:
         return float(torch.tensor(seen[0]).softmax(1).amax(1).mean())
 
     assert confidence(0.9) < confidence(0.0) - 0.05
+
+
+def test_balanced_draws_every_class_as_often() -> None:
+    labels = np.array([0] * 90 + [1] * 10)
+    drawn = replace(QUICK, balanced=True)._drawn(labels, torch.Generator().manual_seed(0))
+    assert len(drawn) == 100
+    assert 35 <= int((labels[drawn] == 1).sum()) <= 65
+    plain = QUICK._drawn(labels, torch.Generator().manual_seed(0))
+    assert sorted(plain.tolist()) == list(range(100))

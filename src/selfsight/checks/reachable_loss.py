@@ -14,8 +14,8 @@ from selfsight.case import Case
 from selfsight.check import Check, DoesNotApply, Finding, Grade
 from selfsight.instruments.functions import ACTIVATIONS, CRITERIA, argument
 from selfsight.instruments.nest import leaves
-from selfsight.instruments.place import of_code
-from selfsight.instruments.reach import Reach, Tail, Unreachable
+from selfsight.instruments.place import Place, of_code
+from selfsight.instruments.reach import Reach, Tail, Unreachable, reach
 from selfsight.planted import tiny
 from selfsight.program import Program
 from selfsight.swap import entering
@@ -50,9 +50,7 @@ class ReachableLoss(Check):
         bends = [used for used in tail.used if used.name in ACTIVATIONS]
         place = bends[-1].place if bends else of_code(case.program.loss, "loss")
         if scale.free.endless:
-            cure = "Check the criterion's sign and what it expects: class numbers need cross-entropy, BCE takes 0 to 1."
-            sentence = f"The loss has no lowest value: larger outputs lower it for ever ({scale.free.loss:.3g} so far)."
-            yield self._finding(Grade.PROVEN, "wrong-loss", sentence, cure, place, scale)
+            yield self._endless(scale, place, _flipped(case))
         elif not scale.wide:
             if any(_wide(case.scaled(batch)[0]) for batch in case.batches[1:]):
                 return  # the first batch happened to have one answer for all
@@ -68,7 +66,15 @@ class ReachableLoss(Check):
             cure = f"Leave {names} out before this criterion, or take the criterion that expects it."
             yield self._finding(Grade.MEASURED, "loss-activation-mismatch", sentence, cure, place, scale)
 
-    def _nothing(self, scale: Reach, place: Any, bends: list[str]) -> Finding:
+    def _endless(self, scale: Reach, place: Place, flipped: bool) -> Finding:
+        sentence = f"The loss has no lowest value: larger outputs lower it for ever ({scale.free.loss:.3g} so far)."
+        if flipped:
+            sentence += " With its sign turned it has one."
+            return self._finding(Grade.PROVEN, "sign-flipped", sentence, "Turn the loss's sign.", place, scale)
+        cure = "Look at what the criterion expects: class numbers need cross-entropy, BCE takes 0 to 1."
+        return self._finding(Grade.PROVEN, "wrong-loss", sentence, cure, place, scale)
+
+    def _nothing(self, scale: Reach, place: Place, bends: list[str]) -> Finding:
         best = f"{scale.free.loss:.4g}"
         if scale.bare is not None and scale.bare < scale.free.loss - 0.1 * abs(scale.free.loss):
             names = " and ".join(dict.fromkeys(bends))
@@ -82,7 +88,7 @@ class ReachableLoss(Check):
         cure = "Look at the shapes and signs in the loss: outputs and targets must meet example by example."
         return self._finding(Grade.PROVEN, "nothing-to-learn", sentence, cure, place, scale)
 
-    def _finding(self, grade: Grade, cause: str, sentence: str, cure: str, place: Any, scale: Reach) -> Finding:
+    def _finding(self, grade: Grade, cause: str, sentence: str, cure: str, place: Place, scale: Reach) -> Finding:
         evidence = {"constant": scale.constant.loss, "free": scale.free.loss, "start": scale.start}
         evidence |= {} if scale.bare is None else {"without_activation": scale.bare}
         return Finding(
@@ -98,6 +104,15 @@ class ReachableLoss(Check):
             return cross_entropy(model(batch[0]), batch[1], label_smoothing=0.1)
 
         return tiny(loss=numbers_as_answers), tiny(loss=smoothed)
+
+
+def _flipped(case: Case) -> bool:
+    """Whether the loss, its sign turned, has a lowest value that a constant answer does not reach."""
+    try:
+        turned, _ = reach(lambda model, batch: -case.loss(model, batch, None), case.model(), case.batch)
+    except Unreachable:
+        return False
+    return turned.wide and not turned.free.endless
 
 
 def _wide(scale: Reach | Unreachable) -> bool:

@@ -51,6 +51,8 @@ class FineTune(Probe):
     """Smallest share of an image's sides that a random crop keeps, in (0, 1]; 1 switches cropping off."""
     restrict_to_val: bool = False
     """Predict only classes that validation holds; training is the same."""
+    balanced: bool = False
+    """Draw every class as often as another, with replacement, where else every image is seen once an epoch."""
 
     def scores(self, subject: Subject, seed: int) -> Iterator[Score]:
         if subject.build is None:
@@ -63,7 +65,7 @@ class FineTune(Probe):
                 "(encoder), and its predictions are not numbers. Give lower rates."
             )
         predicted = decide(subject, values, self.restrict_to_val)
-        setting = ", val classes only" if self.restrict_to_val else ""
+        setting = (", val classes only" if self.restrict_to_val else "") + (", balanced" if self.balanced else "")
         name = f"fine-tuning ({self._epochs(len(subject.train.labels))[1]} epochs{setting})"
         yield from accuracy_scores(subject, name, predicted, seed)
 
@@ -115,7 +117,7 @@ class FineTune(Probe):
             steps = epochs * len(starts)
             for step in range(steps):
                 if step % len(starts) == 0:
-                    shuffled = order[torch.randperm(len(order), generator=generator).numpy()]
+                    shuffled = order[self._drawn(train.labels[order], generator)]
                 for group in optimizer.param_groups:
                     group["lr"] = group["rate"] * rate_share(step, steps)
                 which = shuffled[starts[step % len(starts)] :][: self.batch]
@@ -127,6 +129,13 @@ class FineTune(Probe):
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
+
+    def _drawn(self, labels: np.ndarray, generator: torch.Generator) -> np.ndarray:
+        """The places of one epoch's images, in order."""
+        if not self.balanced:
+            return torch.randperm(len(labels), generator=generator).numpy()
+        weights = 1 / np.bincount(labels).clip(1)[labels]
+        return torch.multinomial(torch.from_numpy(weights), len(labels), True, generator=generator).numpy()
 
     def _augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """A random crop, resized back, and a mirror image half of the time: (N, C, H, W) -> the same."""

@@ -1,0 +1,87 @@
+"""The journal's table of 8/17, settled: four rungs, its network and ours, its failures, and its open questions.
+
+    python benchmarks/journal --data DATA --out benchmarks/results/journal_003.json [--seeds 3] [--steps 400] [--quick]
+
+DATA holds `emoji` as class folders under train/ and val/ (benchmarks/README.md); images are made 32 pixels wide. Every row
+is one training: what was varied, the rung, the seed, the right share (or mean error of a share) on images trained on and
+on others, beside the best constant answer's. Rows of faults also hold the doctor's verdict.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from arms import ARMS, RUNGS, Arm, trained, verdict  # noqa: E402
+from record import Claim, conclude, parser  # noqa: E402
+
+import selfsight  # noqa: E402
+from selfsight.sources import guess  # noqa: E402
+from selfsight.store import Packing, pack  # noqa: E402
+
+
+def main() -> None:
+    made = parser(__doc__)
+    made.add_argument("--data", type=Path, default=Path("data"), help="the folder that holds the sets")
+    made.add_argument("--seeds", type=int, default=3)
+    made.add_argument("--steps", type=int, default=400)
+    made.add_argument("--only", help="comma-separated names of arms")
+    given = made.parse_args()
+    if not (given.data / "emoji").exists():
+        raise SystemExit(f"There is no {given.data / 'emoji'}. benchmarks/README.md says where the sets come from.")
+    seeds, steps = (1, 120) if given.quick else (given.seeds, given.steps)
+    arms = [arm for arm in ARMS if not given.only or arm.name in given.only.split(",")]
+    images = pictures(given.data / "emoji")
+    rows = list(rows_of(arms, images, seeds, steps))
+    conclude("journal_003", list(claims(rows)), rows, given.out)
+
+
+def pictures(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(train, val) images, (N, 32, 32, 3) uint8."""
+    store = pack(guess(str(folder)), Packing(size=32, channels=3))
+    return np.array(store.images[store.splits == "train"]), np.array(store.images[store.splits == "val"])
+
+
+def rows_of(
+    arms: Sequence[Arm], images: tuple[np.ndarray, np.ndarray], seeds: int, steps: int
+) -> Iterator[dict[str, Any]]:
+    for arm in arms:
+        for seed in range(seeds):
+            row = {
+                "arm": arm.name,
+                "asks": arm.asks,
+                "rung": arm.rung,
+                "seed": seed,
+                **trained(arm, images, seed, steps),
+            }
+            if arm.fault and not seed:
+                row["doctor"] = verdict(selfsight.examine(arm.program(images[0]), seconds=120))
+            print(f"{arm.name:42} {arm.rung:16} {seed} {row['val']:.3f} (constant {row['constant']:.3f})", flush=True)
+            yield row
+
+
+def claims(rows: Sequence[dict[str, Any]]) -> Iterator[Claim]:
+    """Ours on each rung: right on at least .9 of the candidates, or an error of at most a third of the constant's."""
+    for rung in RUNGS:
+        found = [row for row in rows if row["arm"] == "ours" and row["rung"] == rung]
+        if not found:
+            continue
+        values = torch.tensor([row["val"] for row in found])
+        spread = 1.96 * float(values.std(correction=1)) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+        mean, counted = float(values.mean()), found[0]["measure"] == "right"
+        bar = 0.9 if counted else found[0]["constant"] / 3
+        yield Claim(
+            f"{rung}: {found[0]['measure']} on validation images", mean, mean - spread, mean + spread, len(values), bar,
+            mean >= bar if counted else mean <= bar,
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
