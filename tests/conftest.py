@@ -15,6 +15,14 @@ install_import_hook(["selfsight.maths", "selfsight.images"], "beartype.beartype"
 torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))))
 
 
+LONGEST = ("test_interruption", "test_doctor", "test_preflight", "test_cli", "test_checks.py")
+"""Files whose tests begin first, so that no process is left with a long one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not any(name in item.nodeid for name in LONGEST))
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stores that a test packs go where no user's are."""

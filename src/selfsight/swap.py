@@ -6,8 +6,7 @@ what was swapped out. This is the bisection that people do by hand for weeks, ma
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,7 @@ from selfsight.case import Case, Failed, Trial
 from selfsight.check import Component
 from selfsight.instruments.calls import Slot, listening, slots_of, weighted
 from selfsight.instruments.fit import RATES, Fit, StandIn, best_of, fitting
-from selfsight.instruments.functions import SHARPENED, sharpened, without_activations
+from selfsight.instruments.functions import SHARPENED, ending, sharpened, without_activations
 from selfsight.instruments.nest import leaves, rebuilt
 from selfsight.instruments.reach import Reach, Unreachable, reach
 from selfsight.instruments.snapshot import Snapshot
@@ -310,26 +309,6 @@ def _holds(tensor: Tensor, leaf: Tensor) -> bool:
 
 def _is_row(matrix: Tensor, row: Tensor) -> bool:
     return bool((matrix == row).all(1).any())
-
-
-@contextlib.contextmanager
-def ending(last: Iterable[nn.Module], mode: contextlib.AbstractContextManager[Any]) -> Iterator[None]:
-    """In the block `mode` holds from the first of the last modules' outputs on: it bends the ending, not the model."""
-    entered: list[bool] = []
-
-    def after(*_: Any) -> None:
-        if not entered:
-            mode.__enter__()
-            entered.append(True)
-
-    handles = [module.register_forward_hook(after) for module in last]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-        if entered:
-            mode.__exit__(None, None, None)
 
 
 def last_modules(case: Case, model: nn.Module, batch: Any) -> list[nn.Module]:

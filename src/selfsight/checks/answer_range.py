@@ -13,14 +13,14 @@ from torch.nn.functional import cross_entropy, normalize
 
 from selfsight.case import Case
 from selfsight.check import Check, DoesNotApply, Finding, Grade
-from selfsight.instruments.functions import SHARPENED, argument, bent
+from selfsight.instruments.functions import SHARPENED, argument, bent, ending
 from selfsight.instruments.place import of_code
 from selfsight.instruments.reach import Tail, Unreachable
 from selfsight.instruments.snapshot import still
 from selfsight.observations.outside import answered
 from selfsight.planted import CLASSES, tiny
 from selfsight.program import Program
-from selfsight.swap import SHARPER, ending, last_modules
+from selfsight.swap import SHARPER, last_modules
 
 OPEN = 0.9
 """A loss that can come this far of the way to the one with logits ten times as large is not held back. Cosines times 10

@@ -83,7 +83,8 @@ class Views:
         views = self._jitter(views, generator)
         views = _some(views, self.gray, generator, lambda some, _: colour.gray(some).expand_as(some))
         views = _some(views, self.blur, generator, lambda some, which: self._blur(some, which, generator))
-        return _some(views, self.solarise, generator, lambda some, _: colour.solarise(some))
+        views = _some(views, self.solarise, generator, lambda some, _: colour.solarise(some))
+        return views.clamp(0, 1)  # a shift of hue ends a rounding error above 1
 
     def pair(self, images: Tensor, generator: Generator) -> Tensor:
         """Two views of each image: (N, C, H, W) uint8 -> (N, 2, C, H, W) float32 in [0, 1]."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from selfsight.instruments.place import Place, of_caller
@@ -107,6 +107,26 @@ def without_activations() -> Iterator[None]:
     """While the block runs, activations hand their input through."""
     with _Listener(ACTIVATIONS, drop=True):
         yield
+
+
+@contextlib.contextmanager
+def ending(last: Iterable[nn.Module], mode: contextlib.AbstractContextManager[Any]) -> Iterator[None]:
+    """In the block `mode` holds from the first of the last modules' outputs on: it bends the ending, not the model."""
+    entered: list[bool] = []
+
+    def after(*_: Any) -> None:
+        if not entered:
+            mode.__enter__()
+            entered.append(True)
+
+    handles = [module.register_forward_hook(after) for module in last]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        if entered:
+            mode.__exit__(None, None, None)
 
 
 def argument(used: Used, place: int, name: str) -> Any:

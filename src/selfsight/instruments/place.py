@@ -18,7 +18,8 @@ from torch import nn
 _TORCH = str(Path(torch.__file__).parent)
 _SELF = str(Path(__file__).parents[1])
 _STDLIB = sysconfig.get_paths()["stdlib"]
-_OURS = tuple(f"{_SELF}/{part}" for part in ("instruments/", "checks/", "doctor/", "case.py", "check.py"))
+_OWN = ("instruments/", "observations/", "checks/", "doctor/", "case.py", "check.py", "swap.py", "streaming.py")
+_OURS = tuple(f"{_SELF}/{part}" for part in _OWN)
 
 
 @dataclass(frozen=True)
