@@ -12,11 +12,13 @@ import torch
 from torch import nn
 
 import selfsight
+from selfsight.check import Finding, Grade
 from selfsight.checks import CHECKS
 from selfsight.diagnosis import Diagnosis
 from selfsight.doctor import selftest
 from selfsight.doctor.handbook import handbook
 from selfsight.doctor.page import page
+from selfsight.doctor.ranking import ranked
 from selfsight.planted import Net, Quarters, loss, tiny
 from selfsight.run import write_json
 
@@ -203,6 +205,15 @@ def test_the_page_holds_evidence_cure_and_pictures(file):
     for part in ("What was found", "The cure tried", "What the network is given", "What was asked", "data:image/png"):
         assert part in html
     assert "<script" not in html
+
+
+def test_a_consequence_stands_behind_its_cause():
+    def alarm(code, cause):
+        return Finding(code=code, grade=Grade.PROVEN, component="loss", cause=cause, sentence="-", cure="-")
+
+    found = [alarm("L301", "nothing-to-learn"), alarm("L307", "ignores-targets")]
+    assert [finding.code for finding in ranked(found)] == ["L307", "L301"]
+    assert [finding.code for finding in ranked(found[:1])] == ["L301"]
 
 
 def test_the_handbook_in_the_documentation_is_the_checks_own():

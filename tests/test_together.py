@@ -6,6 +6,7 @@ import torch
 from selfsight.batch import Batch, Now
 from selfsight.config import configure, parse, recipe_of, recipe_parser
 from selfsight.encoders import Small
+from selfsight.errors import UserError
 from selfsight.images.views import Views
 from selfsight.recipe import Recipe, to_json
 from selfsight.seeds import generator
@@ -89,6 +90,12 @@ def test_the_command_line_names_tasks_one_after_the_other(tmp_path, photo_folder
     assert recipe.task.tasks[0] == rotation
     assert recipe.task.tasks[1] == SimCLR(temperature=0.5)
     assert (recipe.task.how, recipe.task.weights, recipe.steps) == ("summed", (2.0, 1.0), 3)
+
+
+def test_together_alone_is_told_how(photo_folder):
+    parser = recipe_parser()
+    with pytest.raises(UserError, match="one after the other"):
+        parse(parser, ["--data", photo_folder, "--task", "Together"])
 
 
 def test_a_recipe_of_several_tasks_is_read_back(photo_folder):

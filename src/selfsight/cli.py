@@ -231,6 +231,26 @@ def doctor(words: Words) -> int:
     return answer(given)
 
 
+def bench(words: Words) -> int:
+    what, rest = (words[0], words[1:]) if words else ("", [])
+    if what in ("-h", "--help"):
+        print("usage: selfsight bench batch|data IMAGES [--task NAME] [--encoder NAME] ...\n\n" + COMMANDS["bench"][0])
+        return 0
+    if what not in ("batch", "data"):
+        raise UserError(f"bench what: batch or data, not {what or 'nothing'}? `selfsight bench batch PHOTOS`")
+    from rich.console import Console
+
+    from selfsight.config import parse, recipe_of, recipe_parser
+    from selfsight.timing import bench_batch, bench_data, tell
+
+    parser = recipe_parser()
+    parser.prog = f"selfsight bench {what}"
+    recipe = recipe_of(parse(parser, images_first(rest)), parser)
+    measured = bench_batch if what == "batch" else bench_data
+    tell(*measured(recipe, Console(stderr=True)), Console(width=None if sys.stdout.isatty() else 160))
+    return 0
+
+
 def explain_config(words: Words) -> int:
     from rich.console import Console
     from rich.table import Table
@@ -286,6 +306,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Words], int]]] = {
     "report": ("write a run's report, one HTML file", report),
     "pack": ("decode images once, inspect, reuse", pack),
     "doctor": ("say whether a training learns, and why not", doctor),
+    "bench": ("find this machine's best size of batch, and how it reads images fastest", bench),
     "explain-config": ("tell each setting of a training, and where it came from", explain_config),
 }
 """Every command, with its line in `selfsight --help`."""

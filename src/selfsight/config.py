@@ -172,6 +172,8 @@ def explain_error(parser: ArgumentParser, message: str) -> str:
         if group:
             best = nearest(f"{group[1]}.{key}", {name for name in known if name.startswith(f"{group[1]}.")}) or best
         return f"There is no setting {key!r}{best}. `selfsight pretrain --help` lists them all."
+    if "selfsight.Together'" in text and "required: tasks" in text:
+        return "Together needs its tasks: name them one after the other, --task Rotation --task SimCLR."
     missing = re.search(r'"(\w+)" is required|Key "(\w+)" is required|required: (\w+)', text)
     if missing and "data" in missing.groups():
         return "Which images? Give a folder: `selfsight pretrain PHOTOS`."

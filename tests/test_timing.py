@@ -1,0 +1,31 @@
+"""What this machine does best is measured, and told."""
+
+import re
+
+import pytest
+
+from selfsight.cli import run
+from selfsight.errors import UserError
+
+
+def test_batches_are_timed_by_real_steps(photo_folder, capsys):
+    assert run(["bench", "batch", photo_folder, "--encoder.width", "8", "--task", "Rotation"]) == 0
+    said = capsys.readouterr().out
+    assert re.findall(r"^(\d+) ", said, re.M) == ["16", "32", "64", "128"]
+    best = re.search(r"--batch (\d+) learns from ([\d,]+) images a second", said)
+    assert best
+    assert re.search(rf"^{best[1]} +{best[2]} ", said, re.M)
+
+
+def test_ways_to_read_are_timed(photo_folder, capsys):
+    assert run(["bench", "data", photo_folder]) == 0
+    said = capsys.readouterr().out
+    assert "store, memory-mapped" in said
+    assert "files, 0 workers" in said
+    assert "files, 1 worker " in said
+    assert "reads fastest" in said
+
+
+def test_what_to_measure_has_to_be_said():
+    with pytest.raises(UserError, match="batch or data, not nothing"):
+        run(["bench"])
