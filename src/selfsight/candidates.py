@@ -10,23 +10,25 @@ from itertools import combinations
 import torch
 from torch import Generator, Tensor
 
+from selfsight.maths.answers import balanced
+
 
 def companions(n: int, count: int, generator: Generator) -> Tensor:
-    """(N, K) places in the batch, all different in a row; every image stands once in each column, in its own row first.
+    """(N, K) places in the batch, all different in a row: each image first in its own, and once in every column.
 
     Raises ValueError for a batch too small to hold so many different images.
     """
     if n < count:
         raise ValueError(f"a puzzle of {count} different images needs a batch of as many, not {n}: take a larger batch")
-    shifts = torch.cat([torch.zeros(1, dtype=torch.int64), 1 + torch.randperm(n - 1, generator=generator)[: count - 1]])
-    return (torch.arange(n).unsqueeze(1) + shifts) % n
+    order = torch.randperm(n, generator=generator)
+    place = order.argsort()
+    return order[(place[:, None] + torch.arange(count)) % n]
 
 
 def chosen(n: int, count: int, of: int, generator: Generator) -> Tensor:
     """(N, of) bool with `count` true in each row: every choice as often as another, in random order."""
     choices = torch.stack([_marked(places, of) for places in combinations(range(of), count)])
-    first = int(torch.randint(len(choices), (), generator=generator))  # n need not be a multiple: nobody is preferred
-    return choices[(first + torch.arange(n)) % len(choices)][torch.randperm(n, generator=generator)]
+    return choices[balanced(n, len(choices), generator)]
 
 
 def _marked(places: tuple[int, ...], of: int) -> Tensor:

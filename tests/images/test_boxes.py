@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from selfsight.images.boxes import cells, companions, cut, lay, recoloured, resized, window
+from selfsight.images.boxes import cells, cut, lay, recoloured, resized, window
 from selfsight.seeds import generator
 
 
@@ -72,12 +72,3 @@ def test_each_box_is_recoloured_by_itself():
     assert len(set(changed.tolist())) == 40
     assert 0.39 < changed.min() < 0.45 < 0.55 < changed.max() < 0.61
     assert torch.equal(recoloured(gray, 0.0, generator("colour")), gray)
-
-
-def test_companions_are_others_and_everyone_is_company_equally_often():
-    shared = companions(7, 4, generator("company"))
-    assert torch.equal(shared[:, 0], torch.arange(7))
-    assert all(len(set(row)) == 4 for row in shared.tolist())
-    assert all(sorted(column) == list(range(7)) for column in shared.T.tolist())
-    with pytest.raises(ValueError, match="needs 4 images, and the batch has 3"):
-        companions(3, 4, generator("company"))

@@ -91,17 +91,3 @@ def recoloured(boxes: Tensor, strength: float, generator: Generator) -> Tensor:
     for change, factor in zip((colour.brighten, colour.contrast, colour.saturate), factors, strict=True):
         boxes = change(boxes, factor.to(boxes.device)) if strength else boxes
     return boxes
-
-
-def companions(n: int, count: int, generator: Generator) -> Tensor:
-    """For each of n images the `count` images that share an example with it: itself first, then others, all different.
-
-    (n, count) int64; every image stands equally often in every column. Raises ValueError where count is more than n.
-    """
-    if count > n:
-        raise ValueError(
-            f"each example needs {count} images, and the batch has {n}: take a larger batch, or fewer images"
-        )
-    order = torch.randperm(n, generator=generator)
-    place = order.argsort()
-    return order[(place[:, None] + torch.arange(count)) % n]

@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from selfsight.batch import Batch, Example, Now, Outcome, Prediction
+from selfsight.candidates import companions
 from selfsight.comparison import Comparison
 from selfsight.encoder import Encoder
-from selfsight.images.boxes import companions
 from selfsight.images.patches import feathered, pasted, taken
 from selfsight.images.views import Views
 from selfsight.task import Constant, Model, Task, flat

@@ -19,8 +19,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from selfsight.batch import Batch, Example, Now, Outcome, Prediction
+from selfsight.candidates import companions
 from selfsight.encoder import Encoder
-from selfsight.images.boxes import LEAST, companions, cut, lay
+from selfsight.images.boxes import LEAST, cut, lay
 from selfsight.images.views import Views
 from selfsight.task import Constant, Model, Task, flat
 

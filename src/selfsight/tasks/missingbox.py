@@ -20,9 +20,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from selfsight.batch import Batch, Example, Now, Outcome, Prediction
+from selfsight.candidates import companions
 from selfsight.encoder import Encoder
 from selfsight.head import Attention
-from selfsight.images.boxes import LEAST, companions, cut, recoloured, resized
+from selfsight.images.boxes import LEAST, cut, recoloured, resized
 from selfsight.images.views import Views
 from selfsight.maths.naming import by_appearance
 from selfsight.task import Constant, Model, Task, flat

@@ -22,9 +22,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from selfsight.batch import Batch, Example, Now, Outcome, Prediction
+from selfsight.candidates import companions
 from selfsight.comparison import Comparison
 from selfsight.encoder import Encoder
-from selfsight.images.boxes import LEAST, companions, cut
+from selfsight.images.boxes import LEAST, cut
 from selfsight.images.turn import quarter_turn
 from selfsight.images.views import Views
 from selfsight.task import Constant, Model, Task, flat

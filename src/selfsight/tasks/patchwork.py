@@ -19,9 +19,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from selfsight.batch import Batch, Example, Now, Outcome, Prediction
+from selfsight.candidates import companions
 from selfsight.encoder import Encoder
 from selfsight.head import Attention
-from selfsight.images.boxes import LEAST, cells, companions, cut, lay, recoloured
+from selfsight.images.boxes import LEAST, cells, cut, lay, recoloured
 from selfsight.images.views import Views
 from selfsight.maths.naming import appearance_shares, by_appearance, by_matching, doubt
 from selfsight.task import Constant, Model, Task, flat
