@@ -85,6 +85,8 @@ def _neighbours(z: np.ndarray, queries: np.ndarray) -> np.ndarray:
 
 def _map(z: np.ndarray, seed: int) -> dict[str, Any]:
     """Two dimensions by t-SNE, by principal components where there are too few images; scaled into [0, 1]."""
+    if not np.ptp(z, axis=0).any():
+        return {"method": "none: all embeddings are alike", "xy": [[0.5, 0.5]] * len(z)}
     if len(z) >= 30:
         from sklearn.manifold import TSNE
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from selfsight.exhibits import _map
 from selfsight.reporting.evidence import read
 from selfsight.reporting.gallery import (
     BORDER,
@@ -118,3 +119,9 @@ def test_thumbnails_that_do_not_fit_their_list_are_not_shown(whole_run, tmp_path
     for wrong in ({"names": value["names"] * 2}, {"thumb": 96}, {"columns": 40}, {"names": []}, {"thumb": 0}):
         path.write_text(json.dumps({**value, **wrong}))
         assert thumbs(read(Run(tmp_path / "run"))) is None, wrong
+
+
+def test_a_collapsed_network_has_a_map_all_the_same() -> None:
+    found = _map(np.zeros((40, 8), np.float32), 0)
+    assert found["method"].startswith("none")
+    assert found["xy"] == [[0.5, 0.5]] * 40
