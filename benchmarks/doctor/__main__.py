@@ -19,6 +19,8 @@ from record import conclude, parser  # noqa: E402
 from tally import claims, rows_of  # noqa: E402
 
 QUICK_HOSTS = ("classifier",)
+KILLED = HERE.parent / "results" / "killed.jsonl"
+"""What `python -m doctor_programs.killed` found; taken where FOLDER holds no newer killed.jsonl."""
 
 
 def main() -> None:
@@ -33,7 +35,8 @@ def main() -> None:
     names = given.hosts or (QUICK_HOSTS if given.quick else [host.name for host in CORE])
     hosts = [host for host in HOSTS if host.name in names]
     found = examined(subjects(hosts, given.quick), given.work, given.jobs)
-    rows = rows_of(found, given.work / "killed.jsonl")
+    own = given.work / "killed.jsonl"
+    rows = rows_of(found, own if own.exists() else KILLED)
     conclude("doctor", claims(rows), rows, given.out)
 
 
