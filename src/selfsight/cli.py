@@ -219,7 +219,7 @@ def doctor(words: Words) -> int:
         "program", nargs="?", help="FILE.py:NAME of a selfsight.Program, a recipe.json or a run's folder"
     )
     parser.add_argument("--data", help="the images, for a recipe or a run; its own where not given")
-    parser.add_argument("--seconds", type=float, default=60.0, help="begin no check after this long (default: 60)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="begin no check after so much work (default: 60)")
     parser.add_argument("--quick", action="store_true", help="only checks without training, as before a training")
     parser.add_argument("--html", help="also write the diagnosis as one HTML file, with pictures")
     parser.add_argument("--json", action="store_true", help="print the diagnosis as JSON")

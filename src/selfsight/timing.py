@@ -6,7 +6,6 @@ Shapes: N images a step.
 from __future__ import annotations
 
 import os
-import resource
 import statistics
 import sys
 import time
@@ -100,9 +99,13 @@ def _row(setting: str, rates: list[float], memory: float | None = None) -> Row:
     return Row(setting, statistics.median(rates), min(rates), max(rates), memory)
 
 
-def _memory() -> float:
+def _memory() -> float | None:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
