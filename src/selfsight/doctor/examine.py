@@ -51,8 +51,9 @@ def examine(
 
     program: a Program; "file.py:name" of one; a recipe, a recipe.json or a run of selfsight's (data: its images, where
     it names none); a Lightning module (data: its training batches); or (model, criterion, batch). seconds: no check is
-    begun after so much work (waiting for other processes does not count, up to four times as long). quick: only checks without training, as before a training. said: told what is being asked.
-    Nothing of the program is changed. Raises UserError where `program` is none of these.
+    begun after so much work (waiting for other processes does not count, up to four times as long). quick: only checks
+    without training, as before a training. said: told what is being asked. Nothing of the program is changed.
+    Raises UserError where `program` is none of these.
     """
     subject, title = program_of(program, data)
     off = unfit(checks, said)
