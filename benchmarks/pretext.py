@@ -4,9 +4,9 @@
 
 On the sets of benchmarks/quality.py (see benchmarks/README.md). Every row is one training: set, task, seed, and for every
 subject kNN, logistic regression, few-shot and fine-tuning (--quick: kNN) with intervals, beside raw pixels, hand-made
-features and the untrained encoder, and once per set the same encoder supervised from scratch. Each training is kept in
-WORK as it ends; a second call goes on where the first stopped. A claim is a puzzle's paired difference to the best of
-SimCLR, VICReg and BYOL of the same set and seed; it holds where the intervals do not meet.
+features and the untrained encoder. Each training is kept in WORK as it ends; a second call goes on where the first
+stopped. A claim is a puzzle's kNN accuracy less that of the best of SimCLR, VICReg and BYOL of the same set and seed, its
+interval made of the ends of both; it holds where the two intervals do not meet.
 """
 
 from __future__ import annotations

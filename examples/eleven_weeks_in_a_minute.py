@@ -1,4 +1,4 @@
-"""Eleven weeks of debugging, replayed in about a minute: `python examples/eleven_weeks_in_a_minute.py`.
+"""Eleven weeks of debugging, replayed in some two minutes of two cores: `python examples/eleven_weeks_in_a_minute.py`.
 
 From August to October 2020 somebody kept a journal of a self-supervised idea that would not learn: mix pictures, show
 the mixture and its sources, ask how much of each is in it (hdmamin/self-supervised-vision-exp). Below are that program
