@@ -42,7 +42,7 @@ def _accelerated() -> bool:
 
 
 def _seed(seed: int) -> None:
-    """torch.manual_seed, without the half millisecond it takes to note who called where there is no accelerator."""
+    """torch.manual_seed, without the 0.2 ms and more it takes to note who called, where there is no accelerator."""
     if _accelerated():
         torch.manual_seed(seed)
     else:
