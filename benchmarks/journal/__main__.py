@@ -32,12 +32,12 @@ def main() -> None:
     made.add_argument("--data", type=Path, default=Path("data"), help="the folder that holds the sets")
     made.add_argument("--seeds", type=int, default=3)
     made.add_argument("--steps", type=int, default=400)
-    made.add_argument("--only", help="comma-separated names of arms")
+    made.add_argument("--only", nargs="+", choices=[arm.name for arm in ARMS], metavar="ARM", help="names of arms")
     given = made.parse_args()
     if not (given.data / "emoji").exists():
         raise SystemExit(f"There is no {given.data / 'emoji'}. benchmarks/README.md says where the sets come from.")
     seeds, steps = (1, 120) if given.quick else (given.seeds, given.steps)
-    arms = [arm for arm in ARMS if not given.only or arm.name in given.only.split(",")]
+    arms = [arm for arm in ARMS if not given.only or arm.name in given.only]
     images = pictures(given.data / "emoji")
     rows = list(rows_of(arms, images, seeds, steps))
     conclude("journal_003", list(claims(rows)), rows, given.out)
