@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,16 @@ def examine_one(subject: Subject) -> dict[str, Any]:
     return line | {"rivals": rivals_of(program_of(subject))}
 
 
+def alone(subject: Subject) -> dict[str, Any]:
+    """`examine_one` in a process of its own, forked where torch is loaded already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["selfsight.doctor.examine", "doctor_odd", "doctor_programs.hosts", "doctor_rivals"])
+    # Not a Pool, whose processes may have no children: some programs load with workers. Not one executor for all with
+    # max_tasks_per_child: that stands still when its processes have had their share (CPython 115634).
+    with ProcessPoolExecutor(1, mp_context=context) as one:
+        return one.submit(examine_one, subject).result()
+
+
 def rivals_of(program: Any) -> dict[str, list[str] | None]:
     """What each rival alarms; None where it cannot be applied or raises."""
     from doctor_rivals import RIVALS, record
@@ -107,13 +117,8 @@ def examined(wanted: Sequence[Subject], work: Path, jobs: int) -> list[dict[str,
     kept = work / "examined.jsonl"
     done = {line["key"]: line for line in lines_of(kept)}
     left = [subject for subject in wanted if subject.key not in done]
-    context = multiprocessing.get_context("spawn")
-    # Not a Pool: its processes may have no children, and some programs load with workers.
-    with (
-        ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=8) as pool,
-        kept.open("a", encoding="utf-8") as file,
-    ):
-        for asked in as_completed([pool.submit(examine_one, subject) for subject in left]):
+    with ThreadPoolExecutor(jobs) as pool, kept.open("a", encoding="utf-8") as file:
+        for asked in as_completed([pool.submit(alone, subject) for subject in left]):
             line = asked.result()
             file.write(json.dumps(line) + "\n")
             file.flush()
