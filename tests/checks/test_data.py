@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from asking import found
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
-from selfsight.case import examining
-from selfsight.check import Check, DoesNotApply, Finding, Grade
+from selfsight.check import Check, Grade
 from selfsight.checks.batch_variety import BatchVariety
 from selfsight.checks.fresh_randomness import FreshRandomness
 from selfsight.checks.index_contract import IndexContract
@@ -37,14 +37,6 @@ CHECKS = (
     Targets(),
     Shortcut(),
 )
-
-
-def found(check: Check, program: Program) -> list[Finding]:
-    with examining(program) as case:
-        try:
-            return check.ask(case)
-        except DoesNotApply:
-            return []
 
 
 def alarms(check: Check, program: Program) -> list[tuple[Grade, str]]:

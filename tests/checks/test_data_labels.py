@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from asking import found
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, normalize
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
-from selfsight.case import examining
-from selfsight.check import Check, DoesNotApply, Finding, Grade
+from selfsight.check import Check, Grade
 from selfsight.checks.batch_variety import BatchVariety
 from selfsight.checks.label_map import LabelMap
 from selfsight.checks.shortcut import Shortcut
@@ -20,14 +20,6 @@ from selfsight.checks.targets import Targets
 from selfsight.observations.numbering import renumbered, understood
 from selfsight.planted import Quarters, tiny
 from selfsight.program import Program
-
-
-def found(check: Check, program: Program) -> list[Finding]:
-    with examining(program) as case:
-        try:
-            return check.ask(case)
-        except DoesNotApply:
-            return []
 
 
 def alarms(check: Check, program: Program) -> list[tuple[Grade, str]]:

@@ -8,25 +8,17 @@ from typing import Any
 
 import pytest
 import torch
+from asking import found
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, normalize
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from selfsight.case import examining
-from selfsight.check import Check, DoesNotApply, Finding, Grade
+from selfsight.check import Check, Grade
 from selfsight.checks.fresh_randomness import FreshRandomness
 from selfsight.checks.paired_views import PairedViews
 from selfsight.checks.what_it_sees import WhatItSees
 from selfsight.planted import tiny
 from selfsight.program import Program
-
-
-def found(check: Check, program: Program) -> list[Finding]:
-    with examining(program) as case:
-        try:
-            return check.ask(case)
-        except DoesNotApply:
-            return []
 
 
 def alarms(check: Check, program: Program) -> list[tuple[Grade, str]]:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from asking import found
 from torch import Tensor, nn
 
-from selfsight.case import examining
-from selfsight.check import Check, DoesNotApply, Finding
+from selfsight.check import Check
 from selfsight.checks.ignored_input import IgnoredInput
 from selfsight.checks.mixed_examples import MixedExamples
 from selfsight.checks.modes import Modes
@@ -23,14 +23,6 @@ from selfsight.program import Program
 
 CHECKS = (MixedExamples(), IgnoredInput(), ShapeHonesty(), SignalDepth(), Modes())
 DATA = Quarters()
-
-
-def found(check: Check, program: Program) -> list[Finding]:
-    with examining(program) as case:
-        try:
-            return check.ask(case)
-        except DoesNotApply:
-            return []
 
 
 def alarms(check: Check, program: Program) -> list[str]:

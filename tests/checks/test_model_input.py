@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from asking import found
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from selfsight.case import examining
-from selfsight.check import Check, DoesNotApply, Finding
+from selfsight.check import Check
 from selfsight.checks.ignored_input import IgnoredInput
 from selfsight.checks.mixed_examples import MixedExamples
 from selfsight.checks.modes import Modes
@@ -23,14 +24,6 @@ from selfsight.program import Program
 
 CHECKS = (MixedExamples(), IgnoredInput(), ShapeHonesty(), SignalDepth(), Modes())
 DATA = Quarters()
-
-
-def found(check: Check, program: Program) -> list[Finding]:
-    with examining(program) as case:
-        try:
-            return check.ask(case)
-        except DoesNotApply:
-            return []
 
 
 def alarms(check: Check, program: Program) -> list[str]:
@@ -183,6 +176,32 @@ def test_ignored(name: str) -> None:
     (one,) = found(IgnoredInput(), program)
     assert f"{one.component}/{one.cause}" == wanted
     assert where in one.place.name and one.place.file == __file__
+
+
+class Asked(nn.Module):
+    """What enters its forward is a question: the pictures are first met one module further in."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, ask: Callable[[Any], Tensor]) -> Tensor:
+        return ask(self)
+
+
+class Deaf(nn.Sequential):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(DATA.pictures[: len(x)])
+
+
+@pytest.mark.parametrize(("net", "causes"), [(nn.Sequential, []), (Deaf, ["model/ignores-input"])])
+def test_a_root_that_is_asked_a_question(net: Callable[..., nn.Module], causes: list[str]) -> None:
+    program = tiny(
+        model=lambda: Asked(net(nn.Flatten(), nn.Linear(64, 3))),
+        loss=lambda model, batch: F.cross_entropy(model(lambda own: own.net(batch[0])), batch[1]),
+    )
+    with examining(program) as case:
+        assert [f"{one.component}/{one.cause}" for one in IgnoredInput().ask(case)] == causes
 
 
 def test_the_line_that_reads_it() -> None:

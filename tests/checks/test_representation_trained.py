@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from asking import alarming
 from torch import Tensor, nn
 
 from selfsight.case import examining
-from selfsight.check import Check, DoesNotApply, Finding
+from selfsight.check import Check
 from selfsight.checks.collapse import Collapse
 from selfsight.checks.degenerate_optimum import DegenerateOptimum
 from selfsight.checks.masks import Masks
@@ -28,17 +29,8 @@ from selfsight.planted import Quarters, tiny
 from selfsight.program import Program
 
 
-def found(check: Check, program: Program) -> list[Finding]:
-    """The alarms; nothing where it does not apply."""
-    with examining(program) as case:
-        try:
-            return [finding for finding in check.ask(case) if finding.alarms]
-        except DoesNotApply:
-            return []
-
-
 def causes(check: Check, program: Program) -> set[str]:
-    return {finding.cause for finding in found(check, program)}
+    return {finding.cause for finding in alarming(check, program)}
 
 
 class Encoder(nn.Module):
@@ -182,7 +174,7 @@ def smooth_and_sure(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def test_masks_that_the_loss_wants_to_be_constant() -> None:
-    (finding,) = found(Masks(), masking(unlike_those_before))
+    (finding,) = alarming(Masks(), masking(unlike_those_before))
     assert (finding.cause, finding.grade.value) == ("degenerate-optimum", "MEASURED")
     assert finding.evidence["varied"] > 2 * finding.evidence["constant"]
     assert finding.place.file == __file__
@@ -195,7 +187,7 @@ def test_a_loss_of_maps_alone() -> None:
 @pytest.mark.parametrize(("loss", "model"), [(painted, Painter), (one_class_never, Segmenter), (clusters, Segmenter)])
 def test_healthy_maps_are_left_alone(loss: Any, model: Any) -> None:
     for check in (Masks(), DegenerateOptimum()):
-        assert found(check, masking(loss, model)) == []
+        assert alarming(check, masking(loss, model)) == []
 
 
 def with_rate(program: Program, rate: float) -> Program:
@@ -234,7 +226,7 @@ class LearnedTwin(Twin):
     ids=["attraction alone", "no stop-gradient", "views driven apart"],
 )
 def test_collapse(program: Program, cause: str) -> None:
-    (finding,) = found(Collapse(), with_rate(program, 1e-2))
+    (finding,) = alarming(Collapse(), with_rate(program, 1e-2))
     assert (finding.cause, finding.grade.value) == (cause, "MEASURED")
 
 
@@ -250,11 +242,11 @@ def test_collapse(program: Program, cause: str) -> None:
     ids=["simclr", "vicreg", "two classes", "byol", "in turn"],
 )
 def test_healthy_embeddings_have_not_collapsed(program: Program) -> None:
-    assert found(Collapse(), with_rate(program, 3e-3)) == []
+    assert alarming(Collapse(), with_rate(program, 3e-3)) == []
 
 
 def test_a_slow_or_frozen_net_has_not_collapsed() -> None:
-    assert found(Collapse(), with_rate(joint(attract), 1e-7)) == []
+    assert alarming(Collapse(), with_rate(joint(attract), 1e-7)) == []
 
 
 def test_training_is_shared_and_survives_other_checks() -> None:
@@ -277,4 +269,4 @@ def test_a_loss_that_masks_leave_alone_wants_nothing_of_them() -> None:
 @pytest.mark.parametrize("check", [DegenerateOptimum(), Masks(), Collapse()], ids=lambda check: check.code)
 def test_each_check_passes_its_own_test(check: Check) -> None:
     sick, well = check.planted()
-    assert found(check, sick) and not found(check, well)
+    assert alarming(check, sick) and not alarming(check, well)

@@ -1,0 +1,89 @@
+"""Does the loss's gradient lead downhill, term by term: every cause fires on the mistake as people write it, and healthy oddities stay silent."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from moving import CHECKS, asked, plain
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import Adam
+
+from selfsight.check import Grade
+from selfsight.checks.downhill import Downhill
+from selfsight.checks.term_balance import TermBalance
+from selfsight.planted import Net, loss, tiny
+from selfsight.program import Program
+
+# --------------------------------------------------------------------------------------------- L304, L306: the gradient
+
+
+def through_numpy(model: nn.Module, batch: Any) -> Tensor:
+    logits = torch.tensor(model(batch[0]).detach().numpy(), requires_grad=True)
+    return cross_entropy(logits, batch[1])
+
+
+def no_graph(model: nn.Module, batch: Any) -> Tensor:
+    return torch.tensor(float(loss(model, batch)))
+
+
+@pytest.mark.parametrize("broken", [through_numpy, no_graph])
+def test_cut_gradients(broken: Any) -> None:
+    found = [finding for finding in asked(tiny(loss=broken), Downhill()) if finding.alarms]
+    assert [(finding.grade, finding.cause) for finding in found] == [(Grade.PROVEN, "gradient-cut")]
+
+
+class StraightThrough(Net):
+    """The value is rounded, the gradient is not."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.encoder(x)
+        return self.head(h + ((h * 2).round() / 2 - h).detach())
+
+
+class Reversed(Net):
+    """The encoder's gradient is turned around, as in adversarial adaptation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.encoder(x)
+        return self.head(2 * h.detach() - h)
+
+
+def constant(model: nn.Module, batch: Any) -> Tensor:
+    """A hinge that rests at 0: no gradient, and nothing that changes with the weights."""
+    return (loss(model, batch) - 1000).relu()
+
+
+@pytest.mark.parametrize(
+    "program",
+    [tiny(model=StraightThrough), tiny(model=Reversed), tiny(loss=constant), tiny(loss=no_graph, step=plain)],
+    ids=["straight-through", "reversed", "hinge at rest", "a step of its own"],
+)
+def test_gradients_that_are_meant(program: Program) -> None:
+    assert [finding for finding in asked(program, Downhill(), TermBalance()) if finding.alarms] == []
+
+
+def test_terms_are_only_noted() -> None:
+    def three(model: nn.Module, batch: Any) -> Tensor:
+        return loss(model, batch) + 0.5 * model(batch[0]).square().mean() - (model(batch[0]).mean() - 1000).relu()
+
+    (finding,) = asked(tiny(loss=three), TermBalance())
+    assert (finding.grade, finding.cause) == (Grade.NOTE, "inert")
+    assert len(finding.evidence) == 3
+
+
+# ------------------------------------------------------------------------------------------------------- no trace left
+
+
+def test_a_live_model_is_left_as_it_was() -> None:
+    live = Net()
+    optimizer = Adam(live.parameters(), 3e-3)
+    before = copy.deepcopy(live.state_dict())
+    found = asked(tiny(model=lambda: live, optimizer=lambda _: optimizer), *CHECKS)
+    assert [finding for finding in found if finding.alarms] == []
+    assert all(torch.equal(value, live.state_dict()[name]) for name, value in before.items())
+    assert not optimizer.state
+    assert all(not p._backward_hooks for p in live.parameters())
