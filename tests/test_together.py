@@ -1,5 +1,7 @@
 """Several tasks teach one encoder."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 
@@ -45,6 +47,21 @@ def test_a_turn_is_the_task_alone_in_units_of_its_constant(pixels):
     _, example, prediction = ask(task, 0, pixels)
     alone = BOTH[0].loss({"logits": prediction["0_logits"]}, next(iter(task._asked(example)))[2])
     assert torch.isclose(task.loss(prediction, example).loss, alone.loss / BOTH[0].constant(16).loss)
+
+
+def test_each_task_is_told_its_own_measures(pixels):
+    told = []
+
+    @dataclass(frozen=True, kw_only=True)
+    class Listening(Rotation):
+        def prepare(self, batch, now):
+            told.append(dict(now.measured))
+            return super().prepare(batch, now)
+
+    task = Together(tasks=(Listening(), BYOL()))
+    now = Now(0, 10, generator("together"), {"Listening right": 0.5, "BYOL spread": 1.0})
+    task.prepare(Batch(pixels, torch.arange(len(pixels))), now)
+    assert told == [{"right": 0.5}]
 
 
 def test_weights_are_what_each_loss_counts(pixels):

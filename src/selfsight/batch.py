@@ -61,6 +61,9 @@ class Now:
     """Steps planned in all."""
     generator: torch.Generator
     """A function of (seed, step, process) alone, on the CPU: the same step always draws the same numbers."""
+    measured: Mapping[str, float] = field(default_factory=dict)
+    """The newest value of each measure, a mean over processes; empty in the first step. What grows with success, as a
+    curriculum does, reads it."""
 
     @property
     def share(self) -> float:

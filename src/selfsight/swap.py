@@ -84,7 +84,7 @@ def table(case: Case) -> list[Swap]:
 
 
 def restoring(case: Case, component: Component) -> Swap | None:
-    """The swap of this component that restored the fit, or came furthest; None where none could be made."""
+    """The first swap of this component that restores the fit, or what came furthest; None where none could be made."""
     swaps: dict[Component, list[Callable[[Case], Swap]]] = {
         "loop": [plain_loop, plain],
         "optimizer": [adam, plain],
@@ -94,8 +94,14 @@ def restoring(case: Case, component: Component) -> Swap | None:
         "model": [stand_in],
         "teacher": [known_loss],
     }
-    made = [row for row in (_tried(swap, case) for swap in swaps[component]) if row]
-    return max(made, key=lambda row: (row.restored, row.progress), default=None)
+    best: Swap | None = None
+    for swap in swaps[component]:
+        row = _tried(swap, case)
+        if row and row.restored:
+            return row
+        if row and (best is None or row.progress > best.progress):
+            best = row
+    return best
 
 
 def _tried(swap: Callable[[Case], Swap], case: Case) -> Swap | None:

@@ -10,7 +10,7 @@ Shapes: N images, V = the pictures of all tasks that are asked, one after the ot
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 import torch
@@ -52,7 +52,7 @@ class Together(Task):
 
     def prepare(self, batch: Batch, now: Now) -> Example:
         asked = range(len(self.tasks)) if self.how == "summed" else [now.step % len(self.tasks)]
-        examples = {number: self.tasks[number].prepare(batch, now) for number in asked}
+        examples = {number: self.tasks[number].prepare(batch, self._own(number, now)) for number in asked}
         extras: dict[str, Tensor] = {}
         for number, one in examples.items():
             extras[f"{number}_views"] = torch.full((len(one.inputs),), one.inputs.shape[1])
@@ -77,12 +77,12 @@ class Together(Task):
             constant = task.constant(len(one.inputs))
             unit = 1.0 if constant.optimal or constant.loss <= 0 else constant.loss
             total = total + counts[number] / sum(counts.values()) * outcome.loss / unit
-            measures |= {f"{type(task).__name__} {name}": value for name, value in outcome.measures.items()}
+            measures |= {f"{self._named(number)} {name}": value for name, value in outcome.measures.items()}
         return Outcome(total, measures)
 
     def after_step(self, model: Model, example: Example, prediction: Prediction, now: Now) -> None:
         for number, task, one in self._asked(example):
-            task.after_step(self._part(model, number), one, _of(number, prediction), now)
+            task.after_step(self._part(model, number), one, _of(number, prediction), self._own(number, now))
 
     def rates(self) -> dict[str, float]:
         return {f"{i}_{name}": rate for i, task in enumerate(self.tasks) for name, rate in task.rates().items()}
@@ -110,6 +110,15 @@ class Together(Task):
                 inputs = example.inputs[:, first : first + views]
                 yield number, task, Example(inputs, example.index, own.pop("answer", None), own)
                 first += views
+
+    def _own(self, number: int, now: Now) -> Now:
+        """Now, with the measures of one task under the names it gave."""
+        name = f"{self._named(number)} "
+        own = {key.removeprefix(name): v for key, v in now.measured.items() if key.startswith(name)}
+        return replace(now, measured=own)
+
+    def _named(self, number: int) -> str:
+        return type(self.tasks[number]).__name__
 
     def _part(self, model: Model, number: int) -> Model:
         return Model(model.encoder, _of(number, dict(model.parts.items())))

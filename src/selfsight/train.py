@@ -1,7 +1,7 @@
 """The loop, as a generator: `for step in train(state, images, ...)`. It knows Task and no task.
 
-What a step does is a function of (recipe, step) alone: data order, every draw, the learning rate. Resuming therefore
-needs the tensors of `State` and nothing else.
+What a step does is a function of the recipe, the step and the tensors of `State` alone: data order, every draw, the
+learning rate, what a curriculum asks. Resuming therefore needs these tensors and nothing else.
 
 Shapes: N images a step and process, H W side, C channels.
 """
@@ -67,19 +67,20 @@ class State:
     ) -> None:
         self.task, self.optimization, self.fabric = task, optimization, fabric
         self.steps, self.seed, self.step = steps, seed, 0
+        self.measured: dict[str, float] = {}
         self.model = model.to(memory_format=torch.channels_last) if channels_last else model
         self.optimizer = optimization.build(self.model, task.rates())
         self.wrapped, self.engine = fabric.setup(self.model, self.optimizer)
         self.model.train()
 
     def tensors(self) -> dict[str, Tensor]:
-        """Weights, buffers and the optimizer's memory, by name."""
+        """Weights, buffers, the optimizer's memory and the newest measures, by name."""
         named = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         for name, parameter in self.model.named_parameters():
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 if isinstance(value, Tensor):
                     named[f"optimizer.{name}/{key}"] = value
-        return named
+        return named | {f"measured.{name}": torch.tensor(value).double() for name, value in self.measured.items()}
 
     def restore(self, tensors: Mapping[str, Tensor], step: int) -> None:
         """Takes up what `tensors()` gave after `step` steps. Raises KeyError or RuntimeError where it does not fit."""
@@ -87,6 +88,8 @@ class State:
         self.model.load_state_dict(own)
         parameters = dict(self.model.named_parameters())
         for name, value in tensors.items():
+            if name.startswith("measured."):
+                self.measured[name.removeprefix("measured.")] = float(value)
             if name.startswith("optimizer."):
                 parameter, key = name.removeprefix("optimizer.").rsplit("/", 1)
                 like = parameters[parameter]
@@ -150,7 +153,8 @@ def advance(state: State, batches: list[Batch]) -> tuple[float, dict[str, float]
     """One step of `state` on the given micro-batches -> (loss, measures), means over them."""
     fabric, task = state.fabric, state.task
     torch.manual_seed(seed_of(state.seed, "layers", state.step, fabric.global_rank))  # dropout and the like
-    now = Now(state.step, state.steps, generator(state.seed, "task", state.step, fabric.global_rank))
+    draws = generator(state.seed, "task", state.step, fabric.global_rank)
+    now = Now(state.step, state.steps, draws, dict(state.measured))
     rate = state.optimization.rate_at(state.step, state.steps)
     for group in state.optimizer.param_groups:
         group["lr"] = rate * group["factor"]
@@ -180,7 +184,17 @@ def advance(state: State, batches: list[Batch]) -> tuple[float, dict[str, float]
     )
     state.step += 1
     means = {name: sum(m[name] for m in measured) / len(measured) for name in measured[0]}
+    state.measured |= _over_processes(fabric, means)
     return sum(losses) / len(losses), means
+
+
+def _over_processes(fabric: Fabric, means: Mapping[str, float]) -> dict[str, float]:
+    """What all processes measured on average, so that all of them go on alike."""
+    if fabric.world_size == 1 or not means:
+        return dict(means)
+    values = fabric.all_reduce(fabric.to_device(torch.tensor(list(means.values())).double()), reduce_op="mean")
+    assert isinstance(values, Tensor)
+    return dict(zip(means, values.tolist(), strict=True))
 
 
 def _joined(examples: list[Example]) -> Example:

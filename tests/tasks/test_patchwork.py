@@ -1,22 +1,27 @@
 """Every box is from the image and the place that the answer names, and the images are named by the rule."""
 
+import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
+from torch.nn.functional import one_hot
 
 from selfsight.batch import Batch, Now
 from selfsight.encoders import Small
 from selfsight.images.boxes import cells
 from selfsight.images.views import Views
 from selfsight.maths.naming import doubt
+from selfsight.optimizer import Optimization
 from selfsight.seeds import generator
 from selfsight.task import Model
 from selfsight.tasks import Patchwork
+from selfsight.train import State, train
 
 PLAIN = {"views": Views(crop=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0).gentle(), "recolour": 0.0}
 
 
-def example_of(task, images, step=0):
-    return task.prepare(Batch(images, torch.arange(len(images))), Now(step, 12, generator("patchwork")))
+def example_of(task, images, **measured):
+    return task.prepare(Batch(images, torch.arange(len(images))), Now(0, 12, generator("patchwork"), measured))
 
 
 def numbered(n, k, side=48):
@@ -65,7 +70,7 @@ def test_the_canvas_holds_the_same_boxes_in_the_same_order():
 def test_a_curriculum_grows_and_keeps_its_shapes():
     task = Patchwork(images=2, k=3, curriculum=True, **PLAIN)
     assert task.stages() == [(1, 2), (2, 2), (2, 3)]
-    examples = [example_of(task, numbered(8, 3), step) for step in (0, 4, 8)]
+    examples = [example_of(task, numbered(8, 3), stage=float(stage)) for stage in range(3)]
     assert {example.inputs.shape for example in examples} == {(8, 18, 3, 24, 24)}
     assert [int(example.extras["filled"][0].sum()) for example in examples] == [4, 8, 18]
     assert [float(example.extras["unit"][0]) for example in examples] == pytest.approx(
@@ -73,6 +78,47 @@ def test_a_curriculum_grows_and_keeps_its_shapes():
     )
     assert (examples[0].inputs[:, 4:] == 0.5).all()
     assert set(examples[0].answer[:, :4, 1].flatten().tolist()) == {0, 1, 3, 4}
+
+
+def test_what_is_mastered_leads_to_the_next_stage_and_stays_behind():
+    task, images = Patchwork(images=2, curriculum=True, mastered=0.5, **PLAIN), numbered(8, 2)
+    stages = {0.49: (0, 0.49), 0.51: (1, 0.0)}
+    for mastery, wanted in stages.items():
+        extras = example_of(task, images, stage=0.0, mastery=mastery).extras
+        assert (int(extras["stage"][0]), float(extras["mastery"][0])) == pytest.approx(wanted)
+    assert int(example_of(task, images, stage=1.0, mastery=0.9).extras["stage"][0]) == 1  # the last one
+
+
+def test_mastery_is_0_at_chance_and_nears_1_where_all_is_right():
+    task, images = Patchwork(images=2, curriculum=True, **PLAIN), numbered(8, 2)
+    example = example_of(task, images, stage=1.0, mastery=0.4)
+    owner, place = example.answer.unbind(-1)
+    right = {"image": 9.0 * one_hot(owner, 2), "place": 9.0 * one_hot(place, 4)}
+    assert float(task.loss(right, example).measures["mastery"]) == pytest.approx(0.9 * 0.4 + 0.1)
+    constant = {"image": torch.zeros(8, 8, 2), "place": torch.zeros(8, 8, 4)}
+    constant["image"][:, 0, 0], constant["image"][:, 1:, 1] = 1, 1  # the likelier name of each cell
+    assert abs(float(task.loss(constant, example).measures["mastery"]) - 0.36) < 0.02
+
+
+def test_a_curriculum_is_resumed_where_it_was(photographs):
+    task = Patchwork(images=2, curriculum=True)
+    whole = [dict(step.measures) for step in train(_begin(task), photographs, np.arange(48), batch=24)]
+    assert {measured["stage"] for measured in whole} == {1}
+    state = _begin(task)
+    for _, _step in zip(range(3), train(state, photographs, np.arange(48), batch=24), strict=False):
+        pass
+    resumed = _begin(task)
+    resumed.restore({name: value.clone() for name, value in state.tensors().items()}, 3)
+    assert [dict(step.measures) for step in train(resumed, photographs, np.arange(48), batch=24)] == whole[3:]
+
+
+def _begin(task):
+    torch.manual_seed(0)
+    encoder = Small(width=8).build(3, 32)
+    engine = Fabric(accelerator="cpu")
+    state = State(task, Model(encoder, task.parts(encoder)), Optimization(), engine, steps=8, seed=0)
+    state.measured = {"stage": 0.0, "mastery": 0.5}
+    return state
 
 
 def test_cells_that_are_not_filled_have_no_say():
@@ -90,8 +136,8 @@ def test_matching_forgives_other_names_and_nothing_else():
     example = example_of(Patchwork(**PLAIN), images)
     owner, place = example.answer.unbind(-1)
     prediction = {
-        "image": 9.0 * torch.nn.functional.one_hot(1 - owner, 2),
-        "place": 9.0 * torch.nn.functional.one_hot(place, 4),
+        "image": 9.0 * one_hot(1 - owner, 2),
+        "place": 9.0 * one_hot(place, 4),
     }
     assert float(Patchwork(naming="matching", **PLAIN).loss(prediction, example).measures["right"]) == 1
     assert float(Patchwork(**PLAIN).loss(prediction, example).measures["right"]) == 0

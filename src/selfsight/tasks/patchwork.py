@@ -4,7 +4,7 @@ From the journals of an unmixing net (n images sliced into k x k boxes, rearrang
 whichever provides the box in the upper left corner"). One image is the jigsaw of Noroozi, Favaro 2016, "Unsupervised
 Learning of Visual Representations by Solving Jigsaw Puzzles", section 3, whose gap and random windows we take. We
 depart in showing the cells as pictures of their own by default, as one vector of the whole canvas would have to say
-eight things at once; and a curriculum follows the share of the steps, not the accuracy: what is asked hides no state.
+eight things at once. The journals' curriculum, too: more images, then more boxes, as accuracy grows.
 
 Shapes: N examples, K = images k k cells, V = K boxes or 1 canvas.
 """
@@ -27,6 +27,9 @@ from selfsight.images.views import Views
 from selfsight.maths.naming import appearance_shares, by_appearance, by_matching, doubt
 from selfsight.task import Constant, Model, Task, flat
 
+MEMORY = 0.9
+"""What the moving average of a curriculum keeps each step: it tells of the last twenty steps or so."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Patchwork(Task):
@@ -43,7 +46,9 @@ class Patchwork(Task):
     naming: Literal["upper_left", "matching"] = "upper_left"
     """Images are numbered in the order of their first cells, or as suits the prediction best."""
     curriculum: bool = False
-    """Begin with one image in 2 x 2, go on to more images, then to more boxes, each for an equal share of the steps."""
+    """Begin with one image in 2 x 2; each time `mastered` is reached go on to one image more, then to more boxes."""
+    mastered: float = 0.5
+    """How far from chance (0) to always right (1) the moving average of "right" has to come, (0, 1)."""
     gap: float = 0.15
     """Share of a box's side that is left out, [0, 0.5]: the window lies anywhere in its cell."""
     recolour: float = 0.2
@@ -63,6 +68,10 @@ class Patchwork(Task):
         if not (0 < self.scale <= 1 and 0 <= self.gap <= 0.5 and 0 <= self.recolour < 1):
             given = f"scale={self.scale}, gap={self.gap}, recolour={self.recolour}"
             raise ValueError(f"{given}: take scale in (0, 1], gap in [0, 0.5], recolour in [0, 1)")
+        if not 0 < self.mastered < 1:
+            raise ValueError(
+                f"mastered is a share of the way from chance to always right, in (0, 1), not {self.mastered}"
+            )
 
     @property
     def cells(self) -> int:
@@ -83,8 +92,8 @@ class Patchwork(Task):
 
     def prepare(self, batch: Batch, now: Now) -> Example:
         n, generator, device = len(batch.images), now.generator, batch.images.device
-        stages = self.stages()
-        images, k = stages[min(len(stages) - 1, int(now.share * len(stages)))]
+        stage, mastery = self._reached(now)
+        images, k = self.stages()[stage]
         cell = torch.arange(self.cells).expand(n, -1)
         # Cells that this stage leaves empty come last: every stage has the shapes of the largest.
         order = torch.cat([torch.rand(n, images * k**2, generator=generator).argsort(1), cell[:, images * k**2 :]], 1)
@@ -99,8 +108,16 @@ class Patchwork(Task):
         boxes = torch.where(filled.to(device)[:, :, None, None, None], boxes, 0.5)
         shown = lay(boxes, views.shape[-1]).unsqueeze(1) if self.shown == "canvas" else boxes
         answer = torch.stack([by_appearance(owner, images), place // k * self.k + place % k], -1).to(device)
-        unit = torch.full((n,), doubt(images, k**2), device=device)
-        return Example(shown, batch.index, answer, {"filled": filled.to(device), "unit": unit})
+        numbers = {"unit": doubt(images, k**2), "stage": float(stage), "mastery": mastery}
+        extras = {name: torch.full((n,), value, device=device) for name, value in numbers.items()}
+        return Example(shown, batch.index, answer, {"filled": filled.to(device), **extras})
+
+    def _reached(self, now: Now) -> tuple[int, float]:
+        """The stage of the next question, and the moving average of what was right at it."""
+        stage, mastery = int(now.measured.get("stage", 0)), now.measured.get("mastery", 0.0)
+        if mastery >= self.mastered and stage < len(self.stages()) - 1:
+            return stage + 1, 0.0
+        return stage, mastery
 
     def predict(self, model: Model, example: Example) -> Prediction:
         z = model.encoder(flat(example))
@@ -120,12 +137,16 @@ class Patchwork(Task):
         known, placed = image.detach().argmax(-1) == owner, place.detach().argmax(-1) == origin
         shares = {"right": known & placed, "image": known, "place": placed}
         measures = {name: share[filled].float().mean() for name, share in shares.items()}
+        if self.curriculum:
+            stage, mastery = example.extras["stage"].mean(), example.extras["mastery"].mean()
+            chance = _chance(*self.stages()[int(stage)])
+            gained = (measures["right"] - chance) / (1 - chance)
+            measures |= {"stage": stage, "mastery": MEMORY * mastery + (1 - MEMORY) * gained}
         return Outcome(surprise / example.extras["unit"].mean(), measures)
 
     def constant(self, n: int) -> Constant:
-        likeliest = float(appearance_shares(self.images, self.k**2).amax(1).mean())
         told = f"1: what is unknown, {doubt(self.images, self.k**2):.3f} nats a box at the end, is the unit"
-        return Constant(1.0, told, right=likeliest / self.k**2)
+        return Constant(1.0, told, right=_chance(self.images, self.k))
 
     def question(self) -> str:
         return "From which image is each of these boxes, and from where in it?"
@@ -134,3 +155,8 @@ class Patchwork(Task):
         assert example.answer is not None
         named = [f"{'abcd'[owner]}{place + 1}" for owner, place in example.answer[i].tolist()]
         return " ".join(name for name, filled in zip(named, example.extras["filled"][i], strict=True) if filled)
+
+
+def _chance(images: int, k: int) -> float:
+    """How often the best constant answer has both image and place right."""
+    return float(appearance_shares(images, k**2).amax(1).mean()) / k**2
