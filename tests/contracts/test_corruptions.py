@@ -126,6 +126,7 @@ def test_each_picture_draws_its_own(final, pictures):
     same = pictures[64][:1].expand(16, -1, -1, -1).contiguous()
     done = of(VARIED[final], same)
     assert len(done.images.flatten(1).unique(dim=0)) >= (3 if final in (Downsample, Chain) else 14)
+    assert done.removed.max() > 1.3 * done.removed.min(), "and not only places but strengths"
 
 
 @each

@@ -88,11 +88,13 @@ def test_cropout_keeps_halves(images):
     assert {tuple(box(one[0])) for one in where} == {(0, 0, 16, 32), (16, 0, 16, 32), (0, 0, 32, 16), (0, 16, 32, 16)}
 
 
-def test_a_rectangle_that_would_not_fit_bends(images):
-    where = of(CropOut(kept=(0.8, 0.8), ratio=(4.0, 4.0)), images[:, :, :, :16]).where
+@pytest.mark.parametrize(("ratio", "across"), [(4.0, True), (0.25, False)])
+def test_a_rectangle_that_would_not_fit_bends(images, ratio, across):
+    shape = images[:, :, :, :16] if across else images[:, :, :16]
+    where = of(CropOut(kept=(0.8, 0.8), ratio=(ratio, ratio)), shape).where
     kept = torch.tensor([box(one[0]) for one in where])
-    assert (kept[:, 3] == 16).all()
-    assert ((kept[:, 2] * 16 / 512 - 0.8).abs() < 0.04).all()
+    assert (kept[:, 3 if across else 2] == 16).all()
+    assert ((kept[:, 2 if across else 3] * 16 / 512 - 0.8).abs() < 0.04).all()
 
 
 def test_cutout_hides_squares_of_the_size_and_number_asked(images):
@@ -104,8 +106,12 @@ def test_cutout_hides_squares_of_the_size_and_number_asked(images):
     for mask in one[inside]:
         rows, columns = (mask[0].any(axis).sum() for axis in (0, 1))
         assert rows == columns == 8
-    few, many = (of(CutOut(count=(k, k), size=(0.2, 0.2)), images).where.mean() for k in (1, 4))
-    assert 2.5 * few < many < 4 * few
+    counts = ((1, 1), (1, 4), (4, 4))
+    few, drawn, many = (
+        float(of(CutOut(count=k, size=(0.2, 0.2)), images.repeat(5, 1, 1, 1)).where.mean()) for k in counts
+    )
+    assert 3 * few < many < 4 * few
+    assert drawn == pytest.approx((few + many) / 2, rel=0.1)
 
 
 def test_cowmask_hides_exactly_the_share(images):
@@ -131,6 +137,14 @@ def test_patterns_hide_more_where_squares_are_nearer_and_more(images):
     assert dense == pytest.approx(1 / 1.5**2, rel=0.05)
     assert share(stride=(3.0, 3.0), repeat=(20, 20), shear_x=(0, 0), shear_y=(0, 0)) == pytest.approx(1 / 9, rel=0.1)
     assert share(stride=(1.5, 1.5), repeat=(1, 1)) < 0.02
+
+
+@pytest.mark.parametrize("change", [{}, {"rotate": (30, 30)}, {"shear_x": (0.3, 0.3)}, {"shear_y": (-0.3, -0.3)}])
+def test_only_upright_patterns_are_made_of_rows_and_columns(images, change):
+    still = {"rotate": (0, 0), "shear_x": (0, 0), "shear_y": (0, 0)}
+    where = of(PatternedDropout(**(still | change)), images).where
+    crossed = where.amax(2, keepdim=True) * where.amax(3, keepdim=True)
+    assert (where == crossed).flatten(1).all(1).float().mean() == pytest.approx(0 if change else 1, abs=0.15)
 
 
 def test_blur_is_wider_on_larger_pictures(images):

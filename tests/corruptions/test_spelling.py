@@ -121,9 +121,8 @@ def test_the_picture_what_is_left_and_where(photographs):
     assert set(np.unique(where)) == {0, 255}
     kept = where == 255
     assert (np.asarray(cell(sheet, 2, 2))[kept] == np.asarray(shown)[kept]).all()
-    captions = np.asarray(
-        sheet.crop((MARGIN + SHOWN + MARGIN, LINE + MARGIN + SHOWN, sheet.width, LINE + MARGIN + SHOWN + LINE))
-    )
+    second = MARGIN + SHOWN + MARGIN
+    captions = np.asarray(sheet.crop((second, LINE + MARGIN + SHOWN, second + SHOWN, LINE + MARGIN + SHOWN + LINE)))
     assert captions.min() < 100, "how much was removed stands below"
 
 
