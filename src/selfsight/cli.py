@@ -150,18 +150,25 @@ def transfer(words: Words) -> int:
 
 
 def show(words: Words) -> int:
-    from selfsight.config import parse, recipe_of, recipe_parser
+    from selfsight.config import corruptions_asked, parse, recipe_of, recipe_parser
 
     parser = recipe_parser()
     parser.prog = "selfsight show"
-    parser.usage = "selfsight show --data IMAGES --task NAME [--out PICTURE.png] ..."
+    parser.usage = "selfsight show --data IMAGES --task NAME | --corruption NAMES [--out PICTURE.png] ..."
     parser.add_argument("--out", type=str, default=None, help="The picture; <task>.png where not given.")
-    settings = parse(parser, images_first(words))
+    parser.epilog = (
+        "--corruption blur,decolour+downsample draws what corruptions leave of the images: commas part columns, + "
+        'joins them, settings follow: --corruption blur --corruption.sigma "[0.1, 0.2]".'
+    )
+    corruptions, words = corruptions_asked(images_first(words))
+    if corruptions and any(word.partition("=")[0] == "--task" for word in words):
+        raise UserError("A task and a corruption are two pictures: give either --task or --corruption.")
+    settings = parse(parser, words)
     out = settings.pop("out")
     recipe = recipe_of(settings, parser)
     from selfsight.verbs import show as picture
 
-    print(picture(recipe.task, recipe.source, out=out, size=recipe.size, seed=recipe.seed))
+    print(picture(corruptions or recipe.task, recipe.source, out=out, size=recipe.size, seed=recipe.seed))
     return 0
 
 

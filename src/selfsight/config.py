@@ -18,6 +18,8 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
+from selfsight.corruption import Corruption
+from selfsight.corruptions import spelled
 from selfsight.errors import UserError, nearest
 from selfsight.recipe import Recipe, to_json
 from selfsight.task import Task
@@ -286,3 +288,60 @@ def _read(path: str | os.PathLike[str]) -> Any:
         return yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
         raise UserError(f"{path} is neither JSON nor YAML: {' '.join(str(error).split())}") from error
+
+
+def corruptions_asked(argv: Sequence[str]) -> tuple[list[Corruption], list[str]]:
+    """What `--corruption` asks for, and the words that are left.
+
+    `--corruption blur,decolour+downsample` names two, the second a chain; a JSON or YAML file, or a class of yours as
+    my_file.MyCorruption, describes one. Settings follow the one they belong to: `--corruption blur --corruption.sigma
+    "[0.1, 0.2]" --corruption jpeg`; of a chain, the members that have such a setting take it. Raises UserError.
+    """
+    words = [part for word in argv for part in (word.split("=", 1) if word.startswith("--corruption") else [word])]
+    asked, rest = list[dict[str, Any]](), list[str]()
+    options = iter(words)
+    for option in options:
+        if option == "--corruption":
+            asked += [_corruption_named(name.strip()) for name in next(options, "").split(",")]
+        elif option.startswith("--corruption."):
+            value = next(options, "")
+            if not asked or not value:
+                raise UserError(
+                    f"{option} wants a corruption before it and a value after: --corruption blur {option} 1"
+                )
+            _set_corruption(asked[-1], option.removeprefix("--corruption."), value)
+        else:
+            rest.append(option)
+    return [_corruption(described) for described in asked], rest
+
+
+def _corruption_named(name: str) -> dict[str, Any]:
+    """All settings of the corruption that a short name, a file or a class stands for."""
+    if name.endswith((".json", ".yaml", ".yml")):
+        return to_json(_corruption(_read(name)))
+    return to_json(_corruption({"class_path": name}) if "." in name else spelled(name))
+
+
+def _set_corruption(described: dict[str, Any], name: str, value: str) -> None:
+    """Sets what is a setting of the corruption itself, or else of those it is made of."""
+    own = described["init_args"]
+    branches = [own, *(one["init_args"] for one in own.get("corruptions", []))]
+    having = [own] if name in own else [branch for branch in branches if name in branch]
+    if not having:
+        known = {key for branch in branches for key in branch} - {"corruptions"}
+        raise UserError(
+            f"{described['class_path'].rpartition('.')[2]} has no setting {name!r}{nearest(name, known)}: give one of "
+            f"{', '.join(sorted(known))}."
+        )
+    for branch in having:
+        _set(branch, [name], value)
+
+
+def _corruption(described: Mapping[str, Any]) -> Corruption:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--corruption", type=Corruption)
+    try:
+        return parser.instantiate(parser.parse_object({"corruption": described})).corruption
+    except (argparse.ArgumentError, TypeError, ValueError, KeyError) as error:
+        lines = [line.strip(" -:") for line in str(error).splitlines() if 'Parser key "corruption"' not in line]
+        raise UserError(": ".join(line for line in lines if line) + ".") from error

@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from selfsight.corruption import Corruption
 from selfsight.encoder import Backbone
 from selfsight.encoders import Small, named
 from selfsight.errors import UserError
@@ -87,7 +88,7 @@ class Recipe:
 
 def to_json(value: Any) -> Any:
     """A recipe (or any frozen value of one) as plain JSON: a dataclass becomes its fields, a final names its class."""
-    if isinstance(value, Task | Backbone | Source):
+    if isinstance(value, Task | Backbone | Source | Corruption):
         return {"class_path": f"{type(value).__module__}.{type(value).__qualname__}", "init_args": _fields(value)}
     if dataclasses.is_dataclass(value):
         return _fields(value)

@@ -17,7 +17,9 @@ from rich.console import Console
 
 from selfsight.checkpoint import load_encoder
 from selfsight.config import configure
-from selfsight.drawing import draw, example_of
+from selfsight.corruption import Corruption
+from selfsight.corruptions import spelled, spelling
+from selfsight.drawing import draw, draw_corruptions, example_of
 from selfsight.embedding import embed_images, write_embeddings
 from selfsight.encoder import Backbone, Encoder, without_weights
 from selfsight.errors import UserError
@@ -216,7 +218,7 @@ def _supervised(untrained: Subject, seed: int) -> Subject:
 
 
 def show(
-    task: Task,
+    what: Task | Corruption | str | Sequence[Corruption],
     data: Any,
     *,
     out: str | os.PathLike[str] | None = None,
@@ -224,12 +226,25 @@ def show(
     seed: int = 0,
     console: Console | None = None,
 ) -> Path:
-    """Draws what the network is asked by `task` on some images of `data`, as a PNG. -> its path."""
+    """Draws what is done to some images of `data`, as a PNG. -> its path.
+
+    what: a task, of which is drawn what it asks of the network; or corruptions, of which is drawn what they leave: one,
+    several, or their names, "blur,decolour+downsample".
+    """
+    if isinstance(what, str):
+        what = [spelled(name) for name in what.split(",")]
     store = open_store(_source(data), size, console or Console(stderr=True))
     rows = np.sort(np.random.default_rng(seed_of(seed, "drawn")).permutation(len(store))[:DRAWN])
-    path = Path(out) if out is not None else Path(f"{type(task).__name__.lower()}.png")
+    images = store.images[rows]
+    if isinstance(what, Task):
+        name, sheet = type(what).__name__.lower(), draw(what, example_of(what, store.images, rows, seed), images)
+    else:
+        corruptions = [what] if isinstance(what, Corruption) else list(what)
+        name = spelling(corruptions[0]) if len(corruptions) == 1 else "corruptions"
+        sheet = draw_corruptions(corruptions, images, seed)
+    path = Path(out) if out is not None else Path(f"{name}.png")
     with replacing(path) as temporary:
-        draw(task, example_of(task, store.images, rows, seed), store.images[rows]).save(temporary, format="PNG")
+        sheet.save(temporary, format="PNG")
     return path
 
 

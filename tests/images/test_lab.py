@@ -5,7 +5,7 @@ import pytest
 import torch
 from skimage import color, data
 
-from selfsight.images.lab import to_lab, to_srgb
+from selfsight.images.lab import lightness, to_lab, to_srgb
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +51,11 @@ def test_its_slope_is_finite_everywhere_and_right_inside(pictures):
 def test_gray_images_are_refused():
     with pytest.raises(ValueError, match="colour images"):
         to_lab(torch.rand(2, 1, 4, 4))
+
+
+def test_the_gray_of_the_same_lightness(pictures):
+    gray = lightness(pictures)
+    assert gray.shape == (2, 1, 30, 30)
+    assert (to_lab(gray.expand(-1, 3, -1, -1))[:, 0] - to_lab(pictures)[:, 0]).abs().max() < 1e-3
+    detour = to_srgb(to_lab(pictures) * torch.tensor([1.0, 0, 0])[:, None, None])
+    assert (gray - detour).abs().max() < 2e-3

@@ -24,8 +24,7 @@ SLOPE = 24389 / 27 / 116
 def to_lab(images: Tensor) -> Tensor:
     """(N, 3, H, W) sRGB in [0, 1] -> L, a, b."""
     _three(images)
-    linear = torch.where(images > 0.04045, ((images.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4, images / 12.92)
-    xyz = torch.einsum("dc,nchw->ndhw", _matrix(images), linear) / _white(images)
+    xyz = torch.einsum("dc,nchw->ndhw", _matrix(images), _linear(images)) / _white(images)
     root = torch.where(xyz > LINEAR_BELOW, xyz.clamp(min=LINEAR_BELOW) ** (1 / 3), SLOPE * xyz + 16 / 116)
     x, y, z = root.unbind(1)
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
@@ -40,8 +39,26 @@ def to_srgb(lab: Tensor) -> Tensor:
     edge = LINEAR_BELOW ** (1 / 3)
     xyz = torch.where(root > edge, root**3, (root - 16 / 116) / SLOPE) * _white(lab)
     linear = torch.einsum("dc,nchw->ndhw", torch.linalg.inv(_matrix(lab)), xyz)
-    curved = 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055
-    return torch.where(linear > 0.0031308, curved, 12.92 * linear).clamp(0, 1)
+    return _curved(linear).clamp(0, 1)
+
+
+def lightness(images: Tensor) -> Tensor:
+    """The gray of the same L: (N, 3, H, W) sRGB in [0, 1] -> (N, 1, H, W); what a = b = 0 gives, without the detour."""
+    _three(images)
+    light = torch.matmul(_matrix(images)[1], _linear(images).flatten(2)).view_as(images[:, 0])
+    return _curved(light.unsqueeze(1)).clamp(0, 1)
+
+
+def _linear(images: Tensor) -> Tensor:
+    """From sRGB's curve to amounts of light: a power above 0.04045, and from there down a straight line to zero."""
+    power = images.clamp(min=0.04045).add_(0.055).div_(1.055).pow_(2.4)
+    return power.add_(images.clamp(max=0.04045).sub_(0.04045), alpha=1 / 12.92)
+
+
+def _curved(linear: Tensor) -> Tensor:
+    """And back."""
+    power = linear.clamp(min=0.0031308).pow_(1 / 2.4).mul_(1.055).sub_(0.055)
+    return power.add_(linear.clamp(max=0.0031308).sub_(0.0031308), alpha=12.92)
 
 
 def _matrix(like: Tensor) -> Tensor:

@@ -16,9 +16,10 @@ from torch import Tensor
 def separable(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """rows @ image @ columnsᵀ for every image and channel.
 
-    images (N, C, H, W) float, rows (N, h, H), columns (N, w, W) -> (N, C, h, w).
+    images (N, C, H, W) float, rows (N, h, H), columns (N, w, W) -> (N, C, h, w), in the images' precision.
     """
     n, c, height, width = images.shape
+    rows, columns = rows.to(images.dtype), columns.to(images.dtype)
     wide = torch.bmm(images.reshape(n, c * height, width), columns.transpose(1, 2)).reshape(n, c, height, -1)
     return torch.matmul(rows.unsqueeze(1), wide)
 
