@@ -1,14 +1,16 @@
 """The journal's table of 8/17, settled: four rungs, its network and ours, its failures, and its open questions.
 
-    python benchmarks/journal --data DATA --out benchmarks/results/journal_003.json [--seeds 3] [--steps 400] [--quick]
+    python benchmarks/journal --data DATA --out benchmarks/results/journal_003.json [--seeds 3] [--others 1] [--quick]
 
 DATA holds `emoji` as class folders under train/ and val/ (benchmarks/README.md); images are made 32 pixels wide. Every row
 is one training: what was varied, the rung, the seed, the right share (or mean error of a share) on images trained on and
-on others, beside the best constant answer's. Rows of faults also hold the doctor's verdict.
+on others, beside the best constant answer's. Rows of faults also hold the doctor's verdict. Each row is kept in WORK as it
+ends; a second call goes on where the first stopped.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,20 +28,27 @@ import selfsight  # noqa: E402
 from selfsight.sources import guess  # noqa: E402
 from selfsight.store import Packing, pack  # noqa: E402
 
+LADDER = ("ours", "the journal's network")
+"""Arms that climb all four rungs."""
+
 
 def main() -> None:
     made = parser(__doc__)
     made.add_argument("--data", type=Path, default=Path("data"), help="the folder that holds the sets")
     made.add_argument("--seeds", type=int, default=3)
+    made.add_argument("--others", type=int, default=3, help="seeds of the arms that are not on the ladder")
     made.add_argument("--steps", type=int, default=400)
+    made.add_argument("--work", type=Path, default=Path("runs/journal"), help="where results are kept as they come")
     made.add_argument("--only", nargs="+", choices=[arm.name for arm in ARMS], metavar="ARM", help="names of arms")
     given = made.parse_args()
     if not (given.data / "emoji").exists():
         raise SystemExit(f"There is no {given.data / 'emoji'}. benchmarks/README.md says where the sets come from.")
-    seeds, steps = (1, 120) if given.quick else (given.seeds, given.steps)
+    if given.quick:
+        given.seeds, given.others, given.steps = 1, 1, 120
     arms = [arm for arm in ARMS if not given.only or arm.name in given.only]
     images = pictures(given.data / "emoji")
-    rows = list(rows_of(arms, images, seeds, steps))
+    given.work.mkdir(parents=True, exist_ok=True)
+    rows = list(rows_of(arms, images, given))
     conclude("journal_003", list(claims(rows)), rows, given.out)
 
 
@@ -49,20 +58,18 @@ def pictures(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.array(store.images[store.splits == "train"]), np.array(store.images[store.splits == "val"])
 
 
-def rows_of(
-    arms: Sequence[Arm], images: tuple[np.ndarray, np.ndarray], seeds: int, steps: int
-) -> Iterator[dict[str, Any]]:
+def rows_of(arms: Sequence[Arm], images: tuple[np.ndarray, np.ndarray], given: Any) -> Iterator[dict[str, Any]]:
+    """One row per arm and seed; what WORK holds already is not trained again."""
     for arm in arms:
-        for seed in range(seeds):
-            row = {
-                "arm": arm.name,
-                "asks": arm.asks,
-                "rung": arm.rung,
-                "seed": seed,
-                **trained(arm, images, seed, steps),
-            }
-            if arm.fault and not seed:
-                row["doctor"] = verdict(selfsight.examine(arm.program(images[0]), seconds=120))
+        for seed in range(given.seeds if arm.name in LADDER else given.others):
+            kept = given.work / f"{arm.name}, {arm.rung} {seed} {given.steps}.json"
+            if not kept.exists():
+                row = {"arm": arm.name, "asks": arm.asks, "rung": arm.rung, "seed": seed}
+                row |= trained(arm, images, seed, given.steps)
+                if arm.fault and not seed:
+                    row["doctor"] = verdict(selfsight.examine(arm.program(images[0]), seconds=120))
+                kept.write_text(json.dumps(row), encoding="utf-8")
+            row = json.loads(kept.read_text(encoding="utf-8"))
             print(f"{arm.name:42} {arm.rung:16} {seed} {row['val']:.3f} (constant {row['constant']:.3f})", flush=True)
             yield row
 

@@ -1,0 +1,154 @@
+"""Is the default encoder the best of its neighbours for a few minutes of one core?
+
+    python benchmarks/default_encoder.py --data DATA --seconds 120 --seeds 2 --out benchmarks/results/default_encoder.json
+
+SimCLR on the emoji and the gray pieces of photographs of benchmarks/quality.py. Every variant is given the steps that fit
+into so many seconds of one thread, told by timing a step of each in turn; so a busy machine changes no result. Every row
+is one training: variant, set, seed, steps, and kNN accuracy with its interval. A claim is how far a variant is above the
+default, in points of kNN accuracy, with an interval over sets and seeds, which both see the same images; it holds where
+the variant is not better than the default by more than the interval. Each training is kept in WORK as it ends.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from quality import SETS
+from record import Claim, conclude, parser
+from rich.console import Console
+
+import selfsight
+from selfsight.encoders import Small
+from selfsight.optimizer import Optimization
+from selfsight.plan import build, engine
+from selfsight.probes import KNN
+from selfsight.sources import InMemory
+from selfsight.tasks import SimCLR
+from selfsight.train import State, train
+
+PRECISION = "bf16-mixed"
+"""The same for all, so that none is timed in another than it is trained in."""
+T95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57}
+"""Student's t for a 95 % interval, by degrees of freedom."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The default with one thing changed."""
+
+    name: str
+    encoder: Small = Small()
+    rate: float = Optimization().rate
+
+    def recipe(self, source: Any, views: selfsight.Views, steps: int, seed: int) -> selfsight.Recipe:
+        return selfsight.Recipe(
+            data=source,
+            task=SimCLR(views=views),
+            encoder=self.encoder,
+            optimizer=replace(Optimization(), rate=self.rate),
+            steps=steps,
+            seed=seed,
+            precision=PRECISION,
+        )
+
+
+VARIANTS = (
+    Variant("default"),
+    Variant("width 24", Small(width=24)),
+    Variant("width 48", Small(width=48)),
+    Variant("width 24, two blocks", Small(width=24, blocks=2)),
+    Variant("twice the rate", rate=2 * Optimization().rate),
+)
+CHOSEN = ("emoji", "patches_gray")
+TIMED = 6
+"""Steps of each encoder that are timed."""
+
+
+def main() -> None:
+    given = parser(__doc__)
+    given.add_argument("--data", type=Path, default=Path("data"), help="the folder that holds the sets")
+    given.add_argument("--seconds", type=float, default=120.0, help="of one thread, for the steps of each training")
+    given.add_argument("--seeds", type=int, default=2)
+    given.add_argument("--work", type=Path, default=Path("runs/default_encoder"), help="where results are kept")
+    words = given.parse_args()
+    seconds, seeds, names = (30.0, 1, CHOSEN[:1]) if words.quick else (words.seconds, words.seeds, CHOSEN)
+    torch.set_num_threads(1)
+    words.work.mkdir(parents=True, exist_ok=True)
+    rows = list(_rows(words.data, names, costs(words.work), seconds, seeds, words.work))
+    conclude("default_encoder", list(claims(rows)), rows, words.out)
+
+
+def costs(work: Path) -> dict[str, float]:
+    """Seconds of one thread for a step of 256 images of 64 px in colour, by variant; timed once and kept."""
+    kept = work / "costs.json"
+    if kept.exists():
+        return dict(json.loads(kept.read_text(encoding="utf-8")))
+    images = np.random.default_rng(0).integers(0, 255, (512, 64, 64, 3), dtype=np.uint8)
+    trainings, least = {}, dict[str, float]()
+    for variant in VARIANTS:
+        recipe = variant.recipe(InMemory(images), selfsight.Views(), TIMED, 0)
+        state = State(recipe.task, build(recipe, 64, 3), recipe.optimizer, engine(PRECISION), steps=TIMED, seed=0)
+        trainings[variant.name] = train(state, images, np.arange(len(images)), batch=recipe.batch)
+    for _ in range(TIMED):  # in turn, the least of each: others on the machine only ever add
+        for name, steps in trainings.items():
+            began = time.thread_time()
+            next(steps)
+            least[name] = min(least.get(name, np.inf), time.thread_time() - began)
+    kept.write_text(json.dumps(least), encoding="utf-8")
+    return least
+
+
+def _rows(
+    data: Path, names: Sequence[str], cost: Mapping[str, float], seconds: float, seeds: int, work: Path
+) -> Iterator[dict[str, Any]]:
+    """One row per set, seed and variant; what WORK holds already is not trained again."""
+    for name in names:
+        for seed in range(seeds):
+            for variant in VARIANTS:
+                kept = work / f"{name} {variant.name} {seed} {seconds:g}.json"
+                if not kept.exists():
+                    steps = round(seconds / cost[variant.name])
+                    kept.write_text(json.dumps(_row(data, name, variant, steps, seed)), encoding="utf-8")
+                row = json.loads(kept.read_text(encoding="utf-8"))
+                print(f"{name:13} {variant.name:22} {seed} {row['steps']:5} steps  kNN {row['knn']:.3f}", flush=True)
+                yield row
+
+
+def _row(data: Path, name: str, variant: Variant, steps: int, seed: int) -> dict[str, Any]:
+    views = next(task.views for task in SETS[name].tasks if isinstance(task, SimCLR))
+    console = Console(quiet=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        source = SETS[name].source(data / SETS[name].place, Path(scratch))
+        recipe = variant.recipe(source, views, steps, seed)
+        run = selfsight.pretrain(recipe=recipe, doctor="off", out=Path(scratch) / "run", console=console)
+        evaluation = selfsight.evaluate(run.path, source, probes=[KNN()], console=console, seed=seed)
+    score = next(one for one in evaluation.scores if one.subject == "trained" and one.metric == "accuracy")
+    row = {"set": name, "variant": variant.name, "seed": seed, "steps": steps}
+    return row | {"knn": score.value, "low": score.low, "high": score.high, "n": score.n}
+
+
+def claims(rows: Sequence[dict[str, Any]]) -> list[Claim]:
+    """Each variant less the default, paired over sets and seeds."""
+    told = {(row["variant"], row["set"], row["seed"]): row["knn"] for row in rows}
+    places = sorted({(row["set"], row["seed"]) for row in rows})
+    found = []
+    for variant in VARIANTS[1:]:
+        differences = [100 * (told[variant.name, *place] - told["default", *place]) for place in places]
+        mean, n = statistics.fmean(differences), len(differences)
+        half = T95[n - 1] * statistics.stdev(differences) / n**0.5 if n > 1 else float("nan")
+        name = f"{variant.name}: points of kNN accuracy above the default"
+        found.append(Claim(name, mean, mean - half, mean + half, n, 0.0, not mean - half > 0))
+    return found
+
+
+if __name__ == "__main__":
+    main()
