@@ -13,7 +13,7 @@ from selfsight.images.lab import to_lab
 from selfsight.images.views import Views
 from selfsight.seeds import generator
 from selfsight.task import Model
-from selfsight.tasks import Restore
+from selfsight.tasks import RestoreMean
 
 STILL = Views(crop=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0).gentle()
 KINDS = ("inpaint", "colourise", "superresolve", "deblur")
@@ -49,7 +49,7 @@ def test_a_hole_shows_the_mean_of_what_is_left_and_nothing_of_what_was_there():
 @pytest.mark.parametrize("what", KINDS)
 def test_the_answer_is_what_was_taken(batch, what):
     """About the mean of the batch, in units of its deviation, and nothing where nothing was taken."""
-    example = asked(Restore(views=STILL, what=what), batch)
+    example = asked(RestoreMean(views=STILL, what=what), batch)
     truth, left, where = example.extras["truth"], example.inputs[:, 0], example.extras["where"]
     assert torch.allclose(truth, batch.images / 255, atol=1e-5)
     taken = {
@@ -66,19 +66,19 @@ def test_the_answer_is_what_was_taken(batch, what):
 
 def test_what_is_left_is_what_the_name_says(batch):
     truth = batch.images / 255
-    gray = asked(Restore(views=STILL, what="colourise"), batch).inputs[:, 0]
+    gray = asked(RestoreMean(views=STILL, what="colourise"), batch).inputs[:, 0]
     assert (gray - gray.mean(1, keepdim=True)).abs().max() < 5e-3
     assert torch.allclose(to_lab(gray)[:, 0], to_lab(truth)[:, 0], atol=0.3)
     for what in ("superresolve", "deblur"):
-        left = asked(Restore(views=STILL, what=what), batch).inputs[:, 0]
+        left = asked(RestoreMean(views=STILL, what=what), batch).inputs[:, 0]
         assert left.diff(dim=-1).abs().mean() < 0.8 * truth.diff(dim=-1).abs().mean()
-    twice, four = (asked(Restore(views=STILL, what="superresolve", factor=f), batch).inputs[:, 0] for f in (2, 4))
+    twice, four = (asked(RestoreMean(views=STILL, what="superresolve", factor=f), batch).inputs[:, 0] for f in (2, 4))
     assert (twice - truth).abs().mean() < 0.8 * (four - truth).abs().mean()
 
 
 @pytest.mark.parametrize("what", KINDS)
 def test_saying_nothing_costs_one_and_saying_all_nothing(batch, what):
-    task = Restore(what=what)
+    task = RestoreMean(what=what)
     example = asked(task, batch)
     nothing = task.loss({"taken": torch.zeros_like(example.answer)}, example)
     assert float(nothing.loss) == pytest.approx(task.constant(16).loss, rel=1e-4)
@@ -93,7 +93,7 @@ def test_saying_nothing_costs_one_and_saying_all_nothing(batch, what):
 @pytest.mark.parametrize("what", KINDS)
 @pytest.mark.parametrize("sees_picture", [False, True])
 def test_every_kind_reaches_the_encoder(batch, what, sees_picture):
-    task = Restore(what=what, decoder=Decoder(width=16, sees_picture=sees_picture))
+    task = RestoreMean(what=what, decoder=Decoder(width=16, sees_picture=sees_picture))
     encoder = Small(width=8).build(3, 32)
     model = Model(encoder, task.parts(encoder))
     example = asked(task, batch)
@@ -105,7 +105,7 @@ def test_every_kind_reaches_the_encoder(batch, what, sees_picture):
 
 @pytest.mark.parametrize("what", KINDS)
 def test_detail_alone_is_restored_beside_the_picture(batch, what):
-    task, encoder = Restore(what=what), Small(width=8).build(3, 32).eval()
+    task, encoder = RestoreMean(what=what), Small(width=8).build(3, 32).eval()
     decoder = task.parts(encoder)["decoder"]
     pictures = asked(task, batch).inputs[:, 0]
     z, seen = encoder.with_map(pictures)
@@ -116,19 +116,19 @@ def test_detail_alone_is_restored_beside_the_picture(batch, what):
 @pytest.mark.parametrize("wrong", [{"hidden": 1.0}, {"cells": 1}, {"sigma": 0.0}])
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        Restore(**wrong)
+        RestoreMean(**wrong)
 
 
 def test_gray_images_have_no_colour_to_take(batch):
     gray = Batch(batch.images[:, :1], batch.index)
     with pytest.raises(ValueError, match="take inpaint"):
-        asked(Restore(what="colourise"), gray)
-    assert asked(Restore(what="superresolve"), gray).inputs.shape == (16, 1, 1, 32, 32)
+        asked(RestoreMean(what="colourise"), gray)
+    assert asked(RestoreMean(what="superresolve"), gray).inputs.shape == (16, 1, 1, 32, 32)
 
 
 def test_the_truth_is_drawn_last(batch, photographs):
     """Image, what is left, truth: three pictures an example, the last as it was before the damage."""
-    task = Restore(views=STILL)
+    task = RestoreMean(views=STILL)
     example = asked(task, batch)
     sheet = draw(task, example, photographs[:16], columns=1)
     assert sheet.width == 3 * 144 + 4 * 10

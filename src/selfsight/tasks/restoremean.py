@@ -1,4 +1,4 @@
-"""Restore: say what was taken away from this picture.
+"""RestoreMean: say what was taken away from this picture.
 
 Inpainting (Pathak et al. 2016, "Context Encoders", without their adversary), colouring (Zhang, Isola, Efros 2016,
 section 2, by regression in Lab), super-resolution and deblurring, as plain regressions: the baselines of everything
@@ -39,7 +39,7 @@ DETAIL = ("superresolve", "deblur")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Restore(Task):
+class RestoreMean(Task):
     """Good as a first restorer to measure others against, and where things fill the picture. Poor at fine detail: of
     all that could have been there a regression says the mean, and no vector holds every pixel."""
 
