@@ -76,7 +76,8 @@ def examine_one(subject: Subject) -> dict[str, Any]:
     diagnosis = selfsight.examine(program, seconds=PATIENCE)
     found = diagnosis.to_json()
     for finding in found["findings"]:
-        finding["at"] = str(finding.pop("place"))
+        place = finding.pop("place")
+        finding["at"] = f"{place['name']} ({Path(place['file']).name}:{place['line']})" if place["file"] else place["name"]
         finding["evidence"] = {name: v for name, v in finding["evidence"].items() if not isinstance(v, list)}
     line = {**asdict(subject), "key": subject.key, "findings": found["findings"], "repair": found["repair"]}
     line |= {"broken": found["broken"], "skipped": found["skipped"], "progress": found["progress"]}
