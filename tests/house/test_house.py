@@ -59,13 +59,16 @@ def test_every_public_name_is_there():
 def test_finals_are_frozen_documented_and_not_overridden():
     import dataclasses
 
-    from selfsight import encoders, probes, sources, tasks
+    from selfsight import distances, encoders, probes, restorers, sources, tasks
+    from selfsight.distance import Distance
     from selfsight.encoder import Backbone
     from selfsight.probe import Probe
+    from selfsight.restorer import Restorer
     from selfsight.source import Source
     from selfsight.task import Task
 
-    for package, word in ((tasks, Task), (encoders, Backbone), (probes, Probe), (sources, Source)):
+    words = ((tasks, Task), (encoders, Backbone), (probes, Probe), (sources, Source))
+    for package, word in (*words, (restorers, Restorer), (distances, Distance)):
         finals = [
             value
             for name in package.__all__
