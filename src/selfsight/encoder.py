@@ -101,6 +101,16 @@ class Encoder(nn.Module):
         z = net.forward_head(features)
         return z, _as_map(features, net.num_features, getattr(net, "num_prefix_tokens", 0), z)
 
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """The map behind each stage, fine to coarse: (N, C, S, S) -> tensors (N, M, h, w).
+
+        Where a network does not tell its stages apart, the one map of `with_map`.
+        """
+        if not hasattr(self.net, "forward_intermediates"):
+            return [self.with_map(images)[1]]
+        net: Any = self.net
+        return list(net.forward_intermediates(self._scaled(images), intermediates_only=True))
+
     def _measure(self) -> int:
         """The length of the vector that really comes out, which a backbone's attributes do not always tell."""
         training = self.training
