@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from selfsight.encoder import Backbone, Encoder, read_weights
+from selfsight.encoder import Backbone, Encoder, filled, read_weights
 from selfsight.errors import UserError
 from selfsight.run import Run, replacing
 from selfsight.task import Model
@@ -101,12 +101,4 @@ def load_encoder(path: str, backbone_of: Any) -> Encoder:
     if "backbone" not in described:
         raise UserError(f"{path} was not written by selfsight: it does not say which encoder its weights belong to.")
     backbone: Backbone = backbone_of(described["backbone"])
-    encoder = backbone.build(described["channels"], described["size"])
-    try:
-        encoder.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise UserError(
-            f"The weights in {path} do not fit their encoder ({str(error).splitlines()[1].strip()}): they were "
-            "written by another version."
-        ) from error
-    return encoder.eval().requires_grad_(False)
+    return filled(backbone, tensors, described, path)

@@ -219,5 +219,18 @@ def read_weights(path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, json.loads(described) if described else {}
 
 
+def filled(backbone: Backbone, tensors: dict[str, Tensor], described: dict[str, Any], path: str) -> Encoder:
+    """The encoder that weights from `path` were written of, as `described` beside them. In eval mode, frozen."""
+    encoder = backbone.build(described["channels"], described["size"])
+    try:
+        encoder.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise UserError(
+            f"The weights in {path} do not fit their encoder ({str(error).splitlines()[1].strip()}): they were "
+            "written by another version."
+        ) from error
+    return encoder.eval().requires_grad_(False)
+
+
 def _some(names: tuple[str, ...], most: int = 4) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

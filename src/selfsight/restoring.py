@@ -20,7 +20,6 @@ from selfsight.checkpoint import fill
 from selfsight.config import configure
 from selfsight.corruption import Corrupted
 from selfsight.corruptions import spelling
-from selfsight.distance import Gauge
 from selfsight.encoder import Encoder
 from selfsight.errors import UserError
 from selfsight.images.decode import to_pixels
@@ -31,7 +30,7 @@ from selfsight.restorer import Stack
 from selfsight.run import Run
 from selfsight.seeds import generator
 from selfsight.sources import Folder
-from selfsight.tasks import Restore
+from selfsight.tasks.restore import Restore, gauge
 
 DRAWN = 12
 """Pictures of a folder that are shown."""
@@ -44,7 +43,6 @@ class Restoring:
     task: Restore
     encoder: Encoder
     stack: Stack
-    gauge: Gauge
 
     @staticmethod
     def open(path: str | os.PathLike[str]) -> Restoring:
@@ -61,8 +59,7 @@ class Restoring:
         model = build(recipe, plan["size"], plan["channels"])
         fill(run, model)
         model.eval().requires_grad_(False)
-        parts = model.parts
-        return Restoring(recipe.task, model.encoder, cast(Stack, parts["restorer"]), cast(Gauge, parts["gauge"]))
+        return Restoring(recipe.task, model.encoder, cast(Stack, model.parts["restorer"]))
 
     def taken(self, images: Tensor, draws: Generator) -> Corrupted:
         """(N, C, S, S) in [0, 1] -> what the run's own corruption leaves of them."""
@@ -138,13 +135,14 @@ def _restored(
 ) -> Restored:
     """One picture of the page. Distances are in units of that of what was left."""
     one, every, left = truth[None], answers[None], corrupted.images[i]
-    far = restoring.gauge(every, one)[0]
-    unit = float(restoring.gauge(left[None, None], one)) or 1.0
+    judge = gauge(restoring.task.distance, truth.shape[0])
+    far = judge(every, one)[0]
+    unit = float(judge(left[None, None], one)) or 1.0
     numbers = {
         "removed": float(corrupted.removed[i]),
         "distance of the nearest answer": float(far.min()) / unit,
         "of all answers, on average": float(far.mean()) / unit,
-        "between two answers": float(spread(every, restoring.gauge)) / unit,
+        "between two answers": float(spread(every, judge)) / unit,
         "sharpness (1: as the picture)": float(sharpness(every, one)),
     }
     deviation = answers.std(0).mean(0)

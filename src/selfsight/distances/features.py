@@ -17,6 +17,7 @@ from torch import Tensor
 
 from selfsight.distance import Distance, Gauge
 from selfsight.encoder import Encoder
+from selfsight.encoders import stored
 from selfsight.maths.distances import maps_apart, pixels_apart, unit_maps
 
 
@@ -25,6 +26,8 @@ class Features(Distance):
     """Good: texture counts, wherever it lies by a pixel. Poor: as slow as the encoder, once for every code that is
     tried; and blind to whatever the encoder learned to ignore."""
 
+    through: str | None = None
+    """Look through the encoder of this run or .safetensors file; None: through the one that `build` is given."""
     features: float = 1.0
     """Weight of the maps' distance, which is at most 4 a stage; more than 0."""
     pixels: float = 1.0
@@ -42,9 +45,14 @@ class Features(Distance):
             )
 
     def build(self, channels: int, encoder: Encoder | None = None) -> Gauge:
+        if encoder is None and self.through:
+            encoder = stored(self.through)
         if encoder is None or encoder.channels != channels:
             has = "none was given" if encoder is None else f"the one given takes {encoder.channels}"
-            raise ValueError(f"Features look through an encoder of {channels}-channel pictures, and {has}: give one")
+            raise ValueError(
+                f"Features look through an encoder of {channels}-channel pictures, and {has}: name a run of such by "
+                "`through`"
+            )
         return _Features(self, encoder)
 
 

@@ -4,7 +4,8 @@ Conditional IMLE (Li, Zhang, Peng, Malik 2020, "Multimodal Image Synthesis with 
 Estimation", section 3): each picture draws codes, the answer nearest to the truth is kept, and only that one is brought
 nearer. `selection.py` says how codes are chosen, `codes.py` how they are remembered. We depart in that the encoder's
 embedding of what is left joins each code in the mapping network, so that there is something to learn for the encoder;
-and in the unit: the loss is the distance of what is left, so that whoever gives back what it was shown has 1.
+and in the unit, which is the distance of what is left once the change that is usual in the batch was made to it:
+whoever cannot tell one picture from another has 1.
 
 The shortcut it invites is that of all restoring: most of a picture follows from the pixels beside it, without an idea
 of what is shown. Corruptions that leave little (decolour+downsample) leave little of it.
@@ -14,10 +15,12 @@ Shapes: N images, V = 1, C channels, S side, L levels, K codes a level.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from selfsight.batch import Batch, Example, Now, Outcome, Prediction
@@ -40,6 +43,12 @@ LEAST = 1e-6
 """No distance counts as less, where nothing was taken away."""
 
 
+@functools.lru_cache(maxsize=4)
+def gauge(distance: Distance, channels: int) -> Gauge:
+    """The built distance: one for all steps, and no part of the model, as nothing in it is trained."""
+    return distance.build(channels)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Restore(Task):
     """Good for a generator of views, and where several answers are as right. Poor as a first task for an encoder: most
@@ -50,8 +59,7 @@ class Restore(Task):
     restorer: Restorer = CamNet()
     """What puts it back."""
     distance: Distance = Pixels()
-    """How far an answer is from the truth. Features looks through the encoder as it is at the start: give it
-    --encoder.weights of an earlier run."""
+    """How far an answer is from the truth: Pixels, Features of an earlier run's encoder, LPIPS with your weights."""
     selection: Selection = Selection()
     """How many codes are drawn for each image, and which one is trained on."""
     remember: Refresh | None = None
@@ -66,11 +74,10 @@ class Restore(Task):
             raise ValueError(f"memory is a number of images, at least 1, not {self.memory}")
 
     def parts(self, encoder: Encoder) -> dict[str, nn.Module]:
+        gauge(self.distance, encoder.channels)  # what it lacks is said before the training
         stack = self.restorer.build(encoder.channels, encoder.size, encoder.dim, int(torch.randint(SEEDS, (1,))))
-        made: dict[str, nn.Module] = {"restorer": stack, "gauge": self.distance.build(encoder.channels, encoder)}
-        if self.remember:
-            made["codes"] = CodeCache(self.memory, stack.levels, self.remember)
-        return made
+        codes = {"codes": CodeCache(self.memory, stack.levels, self.remember)} if self.remember else {}
+        return {"restorer": stack, **codes}
 
     def prepare(self, batch: Batch, now: Now) -> Example:
         draws = [generator("alike", int(i)) for i in batch.index] if self.remember else [now.generator]
@@ -84,38 +91,40 @@ class Restore(Task):
         return Example(left.unsqueeze(1), batch.index, extras["truth"], extras)
 
     def predict(self, model: Model, example: Example) -> Prediction:
-        stack, gauge = cast(Stack, model.parts["restorer"]), cast(Gauge, model.parts["gauge"])
-        left, truth = flat(example), example.extras["truth"]
+        stack = cast(Stack, model.parts["restorer"])
+        left = flat(example).to(next(stack.parameters()))
         z = model.encoder(left)
         seeds, told = self._chosen(model, example, z.detach())
         answers = stack(left, stack.codes(seeds), z)
-        pairs = list(zip(answers, stack.pictures(left), stack.pictures(truth), strict=True))
-        far = [gauge(answer.unsqueeze(1), wanted)[:, 0] for answer, _, wanted in pairs]
-        unit = [gauge(shown.unsqueeze(1), wanted)[:, 0] for _, shown, wanted in pairs]
-        return {"distance": torch.stack(far, 1), "unit": torch.stack(unit, 1), "seeds": seeds.double(), **told}
+        pairs = zip(answers, stack.pictures(left), strict=True)
+        changes = {f"change {l}": answer - shown for l, (answer, shown) in enumerate(pairs)}
+        return {**changes, "seeds": seeds.double(), **told}
 
     def _chosen(self, model: Model, example: Example, z: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """One seed a level for each picture (N, L); who tried, and how far the nearest and the mean answer were."""
-        stack, gauge = cast(Stack, model.parts["restorer"]), cast(Gauge, model.parts["gauge"])
-        left, truth, cache = flat(example), example.extras["truth"], model.parts["codes"] if self.remember else None
+        stack = cast(Stack, model.parts["restorer"])
+        left, truth = (images.to(next(stack.parameters())) for images in (flat(example), example.extras["truth"]))
         count = max(self.selection.tried(stack.levels))
         place = torch.arange(1, 1 + stack.levels * count).view(stack.levels, count)
         fresh = (example.extras["seed"].cpu()[:, None, None] + STRIDE * place) % SEEDS
-        if cache is None:
-            chosen = self.selection(stack, gauge, left, truth, fresh, z)
-            told = {"tried": torch.ones_like(chosen.least[:, 0])}
-            return chosen.seeds, {**told, "least": chosen.least.sum(1), "mean": chosen.mean.sum(1)}
-        cache = cast(CodeCache, cache)
-        due, seeds = cache.due(example.index), cache.kept(example.index)
-        least, mean = (left.new_zeros(len(left)) for _ in range(2))
+        due = torch.ones(len(left), dtype=torch.bool)
+        seeds, told = fresh[:, :, 0].clone(), left.new_zeros(len(left), 2)
+        if self.remember:
+            cache = cast(CodeCache, model.parts["codes"])
+            due, seeds, fresh = (
+                cache.due(example.index).cpu(),
+                cache.kept(example.index),
+                cache.candidates(example.index, fresh),
+            )
         if due.any():
-            fresh, rows = cache.candidates(example.index, fresh)[due.cpu()], due.to(left.device)
-            chosen = self.selection(stack, gauge, left[rows], truth[rows], fresh, z[rows])
-            seeds[due.cpu()], least[rows], mean[rows] = chosen.seeds, chosen.least.sum(1), chosen.mean.sum(1)
-        return seeds, {"tried": due.to(least), "least": least, "mean": mean}
+            rows, far = due.to(left.device), gauge(self.distance, left.shape[1]).to(left.device)
+            chosen = self.selection(stack, far, left[rows], truth[rows], fresh[due], z[rows])
+            seeds[due], told[rows] = chosen.seeds, torch.stack([chosen.least.sum(1), chosen.mean.sum(1)], 1).to(told)
+        return seeds, {"tried": due.to(told), "least": told[:, 0], "mean": told[:, 1]}
 
     def loss(self, prediction: Prediction, example: Example) -> Outcome:
-        loss = prediction["distance"].float().sum(1).mean() / prediction["unit"].float().sum(1).mean().clamp(min=LEAST)
+        far, unit = self._distances(prediction, example)
+        loss = far.sum(1).mean() / unit.sum(1).mean().clamp(min=LEAST)
         measures = {"explained": 1 - loss.detach()}
         tried = prediction["tried"] > 0.5
         if tried.any():
@@ -123,14 +132,27 @@ class Restore(Task):
             measures["differ"] = 1 - least / mean.clamp(min=LEAST)
         return Outcome(loss, measures)
 
+    def _distances(self, prediction: Prediction, example: Example) -> tuple[Tensor, Tensor]:
+        """Of the answers, and of what is left with the batch's mean change made, from the truth: (N, L) both."""
+        left, truth = flat(example), example.extras["truth"]
+        judge, rows = gauge(self.distance, left.shape[1]).to(left.device), list[tuple[Tensor, Tensor]]()
+        while f"change {len(rows)}" in prediction:
+            change = prediction[f"change {len(rows)}"]
+            change = change.to(torch.promote_types(change.dtype, torch.float32))
+            shown, wanted = (F.adaptive_avg_pool2d(images.to(change), change.shape[-1]) for images in (left, truth))
+            usual = shown + (wanted - shown).mean(0)
+            pairs = torch.stack([shown + change, usual.expand_as(shown)], 1)
+            rows.append(judge(pairs, wanted).unbind(1))
+        return torch.stack([row[0] for row in rows], 1), torch.stack([row[1] for row in rows], 1)
+
     def after_step(self, model: Model, example: Example, prediction: Prediction, now: Now) -> None:
         if self.remember:
             cache = cast(CodeCache, model.parts["codes"])
-            due = prediction["tried"] > 0.5
-            cache.update(example.index, prediction["seeds"].long(), prediction["distance"], due)
+            far, _ = self._distances(prediction, example)
+            cache.update(example.index, prediction["seeds"].long(), far, prediction["tried"] > 0.5)
 
     def constant(self, n: int) -> Constant:
-        return Constant(1.0, "1: what is left, given back as it is")
+        return Constant(1.0, "about 1: the change that is usual in the batch, made to every picture")
 
     def question(self) -> str:
         return "What could this picture have been, before this was done to it?"
