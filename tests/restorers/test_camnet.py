@@ -7,6 +7,7 @@ import torch
 
 from selfsight.images.lab import to_lab
 from selfsight.restorers import CamNet
+from selfsight.restorers.camnet import fold, unfold
 
 
 def rand(*shape, seed=0):
@@ -103,3 +104,34 @@ def test_a_size_that_cannot_be_halved_is_refused_with_one_that_can():
     with pytest.raises(ValueError, match="a picture of 130 pixels cannot be halved .* take 128 pixels"):
         CamNet().build(3, 130)
     assert len(CamNet().build(3, 128).sides) == 5
+
+
+def test_pixels_become_channels_and_back():
+    x = rand(2, 3, 6, 6, 5)
+    folded = fold(x, 2)
+    assert folded.shape == (2, 3, 3, 3, 20)
+    assert torch.equal(folded[1, 2, 0, 1], torch.cat([x[1, 2, 0, 2], x[1, 2, 0, 3], x[1, 2, 1, 2], x[1, 2, 1, 3]]))
+    assert torch.equal(unfold(folded, 2), x)
+
+
+@pytest.mark.parametrize("predicts", ["picture", "colour"])
+def test_its_slope_is_that_of_its_answers(predicts):
+    """Through every level: what is learned at the finest is also learned by the coarsest."""
+    stack = CamNet(predicts=predicts, width=4, widest=8, code=3).build(3, 28).double()
+    left = (0.45 + 0.1 * rand(2, 1, 28, 28).double()).expand(-1, 3, -1, -1)
+    with torch.no_grad():
+        for scale in stack.scales:
+            scale.last.weight.mul_(0.1)
+            scale.last.bias.mul_(0.1)
+    codes = stack.draw(2, torch.Generator().manual_seed(0))
+    answer = stack(left, codes)[-1]
+    assert ((answer > 0) & (answer < 1)).all()
+    answer.square().sum().backward()
+    step = {name: torch.sin(torch.arange(p.numel()).double()).view_as(p) for name, p in stack.named_parameters()}
+    wanted = sum((p.grad * step[name]).sum() for name, p in stack.named_parameters())
+
+    def moved(by):
+        there = {name: p.detach() + by * step[name] for name, p in stack.named_parameters()}
+        return torch.func.functional_call(stack, there, (left, codes))[-1].square().sum()
+
+    assert float((moved(1e-6) - moved(-1e-6)) / 2e-6) == pytest.approx(float(wanted), rel=1e-3)
