@@ -54,6 +54,7 @@ _HOMES = {
     "Elsewhere": "tasks",
     "WhichTransform": "tasks",
     "SameOrDifferent": "tasks",
+    "Restore": "tasks",
     "RestoreMean": "tasks",
     "Split": "tasks",
     "Corruption": "corruption",

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from selfsight.encoder import Backbone, Encoder, read_weights
+from selfsight.encoder import Backbone, Encoder, filled, read_weights
 from selfsight.errors import UserError
 from selfsight.run import Run, replacing
-from selfsight.train import State
+from selfsight.task import Model
+from selfsight.train import State, model_tensors
 
 KEPT = 2
 """Checkpoints that stay: should the newest not be readable, the one before is."""
@@ -39,6 +41,26 @@ def save(run: Run, state: State) -> Path:
 
 def restore(run: Run, state: State) -> int:
     """Takes up the newest readable checkpoint, if there is one -> the step `state` is at."""
+    found = newest(run)
+    if found:
+        path, tensors, described = found
+        with _fitting(path):
+            state.restore(tensors, described["step"])
+    return state.step
+
+
+def fill(run: Run, model: Model) -> None:
+    """Gives a model the weights and buffers of the newest readable checkpoint; there has to be one."""
+    found = newest(run)
+    if not found:
+        raise UserError(f"{run.path} has no checkpoint yet: `selfsight resume {run.path}` goes on with it.")
+    path, tensors, _ = found
+    with _fitting(path):
+        model.load_state_dict(model_tensors(tensors))
+
+
+def newest(run: Run) -> tuple[Path, dict[str, Tensor], dict[str, Any]] | None:
+    """The newest readable checkpoint: its path, tensors and description. Raises UserError where none can be read."""
     from safetensors import SafetensorError
 
     unreadable = []
@@ -47,20 +69,24 @@ def restore(run: Run, state: State) -> int:
             tensors, described = read_weights(str(path))
         except (UserError, SafetensorError, OSError) as error:
             unreadable.append(f"{path.name}: {error}")
-            continue
-        try:
-            state.restore(tensors, described["step"])
-        except (KeyError, RuntimeError) as error:
-            raise UserError(
-                f"{path} does not fit the run's recipe: {str(error).splitlines()[0]}. Was recipe.json or the "
-                "task's code changed?"
-            ) from error
-        return state.step
+        else:
+            return path, tensors, described
     if unreadable:
         raise UserError(
             f"No checkpoint of {run.path} can be read ({'; '.join(unreadable)}). Start again with another --out."
         )
-    return 0
+    return None
+
+
+@contextlib.contextmanager
+def _fitting(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, RuntimeError) as error:
+        raise UserError(
+            f"{path} does not fit the run's recipe: {str(error).splitlines()[0]}. Was recipe.json or the "
+            "task's code changed?"
+        ) from error
 
 
 def save_encoder(path: Path, encoder: Encoder, backbone: Any, about: Mapping[str, Any]) -> None:
@@ -75,12 +101,4 @@ def load_encoder(path: str, backbone_of: Any) -> Encoder:
     if "backbone" not in described:
         raise UserError(f"{path} was not written by selfsight: it does not say which encoder its weights belong to.")
     backbone: Backbone = backbone_of(described["backbone"])
-    encoder = backbone.build(described["channels"], described["size"])
-    try:
-        encoder.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise UserError(
-            f"The weights in {path} do not fit their encoder ({str(error).splitlines()[1].strip()}): they were "
-            "written by another version."
-        ) from error
-    return encoder.eval().requires_grad_(False)
+    return filled(backbone, tensors, described, path)

@@ -149,6 +149,20 @@ def transfer(words: Words) -> int:
     return 0
 
 
+def restore(words: Words) -> int:
+    parser = _parser("restore", "Take from pictures what a run's corruption takes, and show several answers to that.")
+    parser.add_argument("run", help="a run of --task Restore")
+    parser.add_argument("images", nargs="+", help="image files, or folders of them")
+    parser.add_argument("--ways", type=int, default=6, help="answers to each picture (default: 6)")
+    parser.add_argument("--out", help="the page; RUN/restored.html where not given")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args(words)
+    from selfsight.restoring import restore as several
+
+    print(several(given.run, given.images, ways=given.ways, out=given.out, seed=given.seed))
+    return 0
+
+
 def show(words: Words) -> int:
     from selfsight.config import corruptions_asked, parse, recipe_of, recipe_parser
 
@@ -160,9 +174,10 @@ def show(words: Words) -> int:
         "--corruption blur,decolour+downsample draws what corruptions leave of the images: commas part columns, + "
         'joins them, settings follow: --corruption blur --corruption.sigma "[0.1, 0.2]".'
     )
-    corruptions, words = corruptions_asked(images_first(words))
-    if corruptions and any(word.partition("=")[0] == "--task" for word in words):
-        raise UserError("A task and a corruption are two pictures: give either --task or --corruption.")
+    words = images_first(words)
+    corruptions = list[Any]()
+    if not any(word.partition("=")[0] == "--task" for word in words):  # else it is the task's own
+        corruptions, words = corruptions_asked(words)
     settings = parse(parser, words)
     out = settings.pop("out")
     recipe = recipe_of(settings, parser)
@@ -307,6 +322,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Words], int]]] = {
     "resume": ("go on with a run exactly where it stopped", resume),
     "evaluate": ("judge an encoder on labelled images, beside honest baselines", evaluate),
     "transfer": ("fine-tune an encoder on train and judge it on val, prior shown", transfer),
+    "restore": ("take from pictures what a run's corruption takes, and answer several ways", restore),
     "show": ("draw what the network is asked", show),
     "embed": ("write embeddings and names of images", embed),
     "export": ("write the encoder as safetensors or ONNX", export),

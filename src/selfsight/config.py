@@ -45,7 +45,7 @@ def recipe_parser() -> ArgumentParser:
 def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
     """The settings in `argv`. Raises UserError, with the nearest known name where one is misspelt."""
     try:
-        return parser.parse_args(_one_task(_together(argv)))
+        return parser.parse_args(_one_task(_together(_corrupted(argv))))
     except (argparse.ArgumentError, argparse.ArgumentTypeError, TypeError, ValueError, KeyError) as error:
         raise UserError(explain_error(parser, str(error))) from error
 
@@ -313,6 +313,14 @@ def corruptions_asked(argv: Sequence[str]) -> tuple[list[Corruption], list[str]]
         else:
             rest.append(option)
     return [_corruption(described) for described in asked], rest
+
+
+def _corrupted(argv: Sequence[str]) -> list[str]:
+    """`--corruption NAME` as the setting of the task that it is. Raises UserError where several are named."""
+    asked, rest = corruptions_asked(argv)
+    if len(asked) > 1:
+        raise UserError("A task takes one corruption; join several by +: --corruption decolour+downsample.")
+    return [*rest, f"--task.corruption={json.dumps(to_json(asked[0]))}"] if asked else rest
 
 
 def _corruption_named(name: str) -> dict[str, Any]:

@@ -101,6 +101,16 @@ class Encoder(nn.Module):
         z = net.forward_head(features)
         return z, _as_map(features, net.num_features, getattr(net, "num_prefix_tokens", 0), z)
 
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """The map behind each stage, fine to coarse: (N, C, S, S) -> tensors (N, M, h, w).
+
+        Where a network does not tell its stages apart, the one map of `with_map`.
+        """
+        if not hasattr(self.net, "forward_intermediates"):
+            return [self.with_map(images)[1]]
+        net: Any = self.net
+        return list(net.forward_intermediates(self._scaled(images), intermediates_only=True))
+
     def _measure(self) -> int:
         """The length of the vector that really comes out, which a backbone's attributes do not always tell."""
         training = self.training
@@ -207,6 +217,19 @@ def read_weights(path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{file} is not a safetensors file ({error}). Other formats can hide code and are not read."
         ) from error
     return tensors, json.loads(described) if described else {}
+
+
+def filled(backbone: Backbone, tensors: dict[str, Tensor], described: dict[str, Any], path: str) -> Encoder:
+    """The encoder that weights from `path` were written of, as `described` beside them. In eval mode, frozen."""
+    encoder = backbone.build(described["channels"], described["size"])
+    try:
+        encoder.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise UserError(
+            f"The weights in {path} do not fit their encoder ({str(error).splitlines()[1].strip()}): they were "
+            "written by another version."
+        ) from error
+    return encoder.eval().requires_grad_(False)
 
 
 def _some(names: tuple[str, ...], most: int = 4) -> str:

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from selfsight.corruption import Corruption
+from selfsight.distance import Distance
 from selfsight.encoder import Backbone
 from selfsight.encoders import Small, named
 from selfsight.errors import UserError
 from selfsight.optimizer import Optimization
+from selfsight.restorer import Restorer
 from selfsight.source import Source
 from selfsight.sources.guess import guess
 from selfsight.task import Task
@@ -88,7 +90,7 @@ class Recipe:
 
 def to_json(value: Any) -> Any:
     """A recipe (or any frozen value of one) as plain JSON: a dataclass becomes its fields, a final names its class."""
-    if isinstance(value, Task | Backbone | Source | Corruption):
+    if isinstance(value, Task | Backbone | Source | Corruption | Restorer | Distance):
         return {"class_path": f"{type(value).__module__}.{type(value).__qualname__}", "init_args": _fields(value)}
     if dataclasses.is_dataclass(value):
         return _fields(value)

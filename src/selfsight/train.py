@@ -84,8 +84,7 @@ class State:
 
     def restore(self, tensors: Mapping[str, Tensor], step: int) -> None:
         """Takes up what `tensors()` gave after `step` steps. Raises KeyError or RuntimeError where it does not fit."""
-        own = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
-        self.model.load_state_dict(own)
+        self.model.load_state_dict(model_tensors(tensors))
         parameters = dict(self.model.named_parameters())
         for name, value in tensors.items():
             if name.startswith("measured."):
@@ -98,6 +97,11 @@ class State:
                     memory = torch.empty_like(like, memory_format=torch.preserve_format).copy_(memory)
                 self.optimizer.state[like][key] = memory
         self.step = step
+
+
+def model_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What of a checkpoint is the model's, under its own names."""
+    return {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
 
 
 def order(seed: int, step: int, count: int, batch: int) -> np.ndarray:

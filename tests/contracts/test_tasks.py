@@ -30,6 +30,10 @@ TASKS.append(lambda: Together(tasks=(tasks.Rotation(), tasks.VICReg()), how="sum
 LONGER = {tasks.SameOrDifferent: 150}
 """Steps for tasks that are slow to begin: one bit a pair, of pictures with other hues and tones."""
 
+NEARLY = {tasks.Restore: 0.03}
+"""How far the best constant may lie from what a task says. Restore's unit is the mean change, which is the best one by
+squares; by absolute differences another is better by a little."""
+
 
 @pytest.fixture(params=TASKS, ids=[getattr(task, "__name__", "?").replace("<lambda>", "Together") for task in TASKS])
 def task(request):
@@ -144,7 +148,7 @@ def test_constant_is_the_loss_of_a_constant_answer(task, photographs):
     found = torch.tensor([float(outcome.loss.detach()) for outcome in outcomes])
     mean = (found[:half].mean() + found[half:].mean()) / 2
     chance, error = task.constant(n), float(found.std()) / batches**0.5
-    assert float(mean) == pytest.approx(chance.loss, abs=3e-3 + 3 * error)
+    assert float(mean) == pytest.approx(chance.loss, abs=NEARLY.get(type(task), 3e-3) + 3 * error)
     assert error < 0.05 * max(0.1, chance.loss)
     assert ("right" in outcomes[0].measures) == (chance.right is not None)
 

@@ -59,15 +59,17 @@ def test_every_public_name_is_there():
 def test_finals_are_frozen_documented_and_not_overridden():
     import dataclasses
 
-    from selfsight import corruptions, encoders, probes, sources, tasks
+    from selfsight import corruptions, distances, encoders, probes, restorers, sources, tasks
     from selfsight.corruption import Corruption
+    from selfsight.distance import Distance
     from selfsight.encoder import Backbone
     from selfsight.probe import Probe
+    from selfsight.restorer import Restorer
     from selfsight.source import Source
     from selfsight.task import Task
 
     words = ((tasks, Task), (encoders, Backbone), (probes, Probe), (sources, Source), (corruptions, Corruption))
-    for package, word in words:
+    for package, word in (*words, (restorers, Restorer), (distances, Distance)):
         finals = [
             value
             for name in package.__all__

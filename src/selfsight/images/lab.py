@@ -30,8 +30,11 @@ def to_lab(images: Tensor) -> Tensor:
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
 
 
-def to_srgb(lab: Tensor) -> Tensor:
-    """L, a, b (N, 3, H, W) -> sRGB, colours that a screen cannot show clamped to [0, 1]."""
+def to_srgb(lab: Tensor, clamp: bool = True) -> Tensor:
+    """L, a, b (N, 3, H, W) -> sRGB, colours that a screen cannot show clamped to [0, 1], where the slope is 0.
+
+    Without `clamp` they lie outside, each channel going on with its own slope.
+    """
     _three(lab)
     light, a, b = lab.unbind(1)
     y = (light + 16) / 116
@@ -39,7 +42,8 @@ def to_srgb(lab: Tensor) -> Tensor:
     edge = LINEAR_BELOW ** (1 / 3)
     xyz = torch.where(root > edge, root**3, (root - 16 / 116) / SLOPE) * _white(lab)
     linear = torch.einsum("dc,nchw->ndhw", torch.linalg.inv(_matrix(lab)), xyz)
-    return _curved(linear).clamp(0, 1)
+    srgb = _curved(linear)
+    return srgb.clamp(0, 1) if clamp else srgb
 
 
 def lightness(images: Tensor) -> Tensor:

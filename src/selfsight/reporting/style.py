@@ -115,6 +115,8 @@ text-shadow:0 0 3px var(--paper),0 0 3px var(--paper),0 0 3px var(--paper)}
 .linename.constant{color:var(--other)}.linename.untrained{color:var(--quiet)}
 .smalls .chart{max-width:30rem}
 .smalls{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,17rem),1fr));gap:0 2rem}
+.answers{display:flex;flex-wrap:wrap;gap:1rem;margin:1rem 0}
+.answers figure{margin:0}.answers img{display:block;height:auto;border-radius:4px}
 .drawn img{display:block;width:auto;height:auto;max-width:100%;border-radius:6px}
 .thumb{display:inline-block;flex:none;--d:48;width:calc(var(--d)*1px);height:calc(var(--d)*1px);border-radius:4px;
 background-color:var(--panel);

@@ -7,6 +7,7 @@ from selfsight.tasks.missingbox import MissingBox
 from selfsight.tasks.oddoneout import OddOneOut
 from selfsight.tasks.patchwork import Patchwork
 from selfsight.tasks.quadrants import Quadrants
+from selfsight.tasks.restore import Restore
 from selfsight.tasks.restoremean import RestoreMean
 from selfsight.tasks.rotation import Rotation
 from selfsight.tasks.sameordifferent import SameOrDifferent
@@ -25,6 +26,7 @@ __all__ = [
     "OddOneOut",
     "Patchwork",
     "Quadrants",
+    "Restore",
     "RestoreMean",
     "Rotation",
     "SameOrDifferent",

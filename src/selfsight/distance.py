@@ -1,0 +1,36 @@
+"""How far an answer is from the truth: what a restorer's answers are chosen by, and trained on.
+
+`Distance` is the frozen description; `build()` makes a `Gauge`, which holds what memory that takes.
+
+Shapes: N pictures, K answers to each, C channels, s side (any).
+"""
+
+from __future__ import annotations
+
+import abc
+
+from torch import Tensor, nn
+
+from selfsight.encoder import Encoder
+
+
+class Gauge(nn.Module, abc.ABC):
+    """A built distance: differentiable, without anything that is trained, and without draws."""
+
+    @abc.abstractmethod
+    def forward(self, answers: Tensor, truth: Tensor) -> Tensor:
+        """answers (N, K, C, s, s) and truth (N, C, s, s) in [0, 1] -> (N, K), at least 0, 0 for equal pictures.
+
+        What is to be known of the truth is found once, however many answers are held against it.
+        """
+
+
+class Distance(abc.ABC):
+    """Finals are frozen dataclasses in `distances/`."""
+
+    @abc.abstractmethod
+    def build(self, channels: int, encoder: Encoder | None = None) -> Gauge:
+        """A gauge for pictures of C channels. encoder: for those that look through one; it is copied and frozen.
+
+        Raises ValueError where something is missing.
+        """

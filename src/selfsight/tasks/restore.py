@@ -1,0 +1,161 @@
+"""Restore: put back what was taken from this picture, several ways.
+
+Conditional IMLE (Li, Zhang, Peng, Malik 2020, "Multimodal Image Synthesis with Conditional Implicit Maximum Likelihood
+Estimation", section 3): each picture draws codes, the answer nearest to the truth is kept, and only that one is brought
+nearer. `selection.py` says how codes are chosen, `codes.py` how they are remembered. We depart in that the encoder's
+embedding of what is left joins each code in the mapping network, so that there is something to learn for the encoder;
+and in the unit, which is the distance of what is left once the change that is usual in the batch was made to it:
+whoever cannot tell one picture from another has 1.
+
+The shortcut it invites is that of all restoring: most of a picture follows from the pixels beside it, without an idea
+of what is shown. Corruptions that leave little (decolour+downsample) leave little of it.
+
+Shapes: N images, V = 1, C channels, S side, L levels, K codes a level.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from selfsight.batch import Batch, Example, Now, Outcome, Prediction
+from selfsight.codes import CodeCache, Refresh
+from selfsight.corruption import Corrupted, Corruption
+from selfsight.corruptions import Chain, Decolour, Downsample
+from selfsight.distance import Distance, Gauge
+from selfsight.distances import Pixels
+from selfsight.encoder import Encoder
+from selfsight.images.views import Views
+from selfsight.restorer import SEEDS, Restorer, Stack
+from selfsight.restorers import CamNet
+from selfsight.seeds import generator
+from selfsight.selection import Selection
+from selfsight.task import Constant, Model, Task, flat
+
+STRIDE = 48_271
+"""Between the seeds of a picture's candidates: far enough that no two pictures of a batch share many."""
+LEAST = 1e-6
+"""No distance counts as less, where nothing was taken away."""
+
+
+@functools.lru_cache(maxsize=4)
+def gauge(distance: Distance, channels: int) -> Gauge:
+    """The built distance: one for all steps, and no part of the model, as nothing in it is trained."""
+    return distance.build(channels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restore(Task):
+    """Good for a generator of views, and where several answers are as right. Poor as a first task for an encoder: most
+    of what it asks is of detail."""
+
+    corruption: Corruption = Chain(corruptions=(Decolour(), Downsample()))
+    """What is taken away; on the command line --corruption decolour+downsample."""
+    restorer: Restorer = CamNet()
+    """What puts it back."""
+    distance: Distance = Pixels()
+    """How far an answer is from the truth: Pixels, Features of an earlier run's encoder, LPIPS with your weights."""
+    selection: Selection = Selection()
+    """How many codes are drawn for each image, and which one is trained on."""
+    remember: Refresh | None = None
+    """Keep each image's codes between visits; then each image is cut and corrupted alike at every visit."""
+    memory: int = 100_000
+    """Images whose codes are remembered, at 50 bytes each; more share their places. At least 1."""
+    views: Views = Views(crop=(0.5, 1.0)).gentle()
+    """What is changed before the corruption."""
+
+    def __post_init__(self) -> None:
+        if self.memory < 1:
+            raise ValueError(f"memory is a number of images, at least 1, not {self.memory}")
+
+    def parts(self, encoder: Encoder) -> dict[str, nn.Module]:
+        gauge(self.distance, encoder.channels)  # what it lacks is said before the training
+        stack = self.restorer.build(encoder.channels, encoder.size, encoder.dim, int(torch.randint(SEEDS, (1,))))
+        codes = {"codes": CodeCache(self.memory, stack.levels, self.remember)} if self.remember else {}
+        return {"restorer": stack, **codes}
+
+    def prepare(self, batch: Batch, now: Now) -> Example:
+        draws = [generator("alike", int(i)) for i in batch.index] if self.remember else [now.generator]
+        truths, done = list[Tensor](), list[Corrupted]()
+        for images, draw in zip(batch.images.chunk(len(draws)), draws, strict=True):
+            truths.append(self.views(images, draw))
+            done.append(self.corruption(truths[-1], draw))
+        left, removed = (torch.cat([getattr(one, name) for one in done]) for name in ("images", "removed"))
+        seed = torch.randint(SEEDS, (len(left),), generator=now.generator)
+        extras = {"truth": torch.cat(truths), "removed": removed, "seed": seed}
+        return Example(left.unsqueeze(1), batch.index, extras["truth"], extras)
+
+    def predict(self, model: Model, example: Example) -> Prediction:
+        stack = cast(Stack, model.parts["restorer"])
+        left = flat(example).to(next(stack.parameters()))
+        z = model.encoder(left)
+        seeds, told = self._chosen(model, example, z.detach())
+        answers = stack(left, stack.codes(seeds), z)
+        pairs = zip(answers, stack.pictures(left), strict=True)
+        changes = {f"change {l}": answer - shown for l, (answer, shown) in enumerate(pairs)}
+        return {**changes, "seeds": seeds.double(), **told}
+
+    def _chosen(self, model: Model, example: Example, z: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """One seed a level for each picture (N, L); who tried, and how far the nearest and the mean answer were."""
+        stack = cast(Stack, model.parts["restorer"])
+        left, truth = (images.to(next(stack.parameters())) for images in (flat(example), example.extras["truth"]))
+        count = max(self.selection.tried(stack.levels))
+        place = torch.arange(1, 1 + stack.levels * count).view(stack.levels, count)
+        fresh = (example.extras["seed"].cpu()[:, None, None] + STRIDE * place) % SEEDS
+        due = torch.ones(len(left), dtype=torch.bool)
+        seeds, told = fresh[:, :, 0].clone(), left.new_zeros(len(left), 2)
+        if self.remember:
+            cache = cast(CodeCache, model.parts["codes"])
+            due, seeds, fresh = (
+                cache.due(example.index).cpu(),
+                cache.kept(example.index),
+                cache.candidates(example.index, fresh),
+            )
+        if due.any():
+            rows, far = due.to(left.device), gauge(self.distance, left.shape[1]).to(left.device)
+            chosen = self.selection(stack, far, left[rows], truth[rows], fresh[due], z[rows])
+            seeds[due], told[rows] = chosen.seeds, torch.stack([chosen.least.sum(1), chosen.mean.sum(1)], 1).to(told)
+        return seeds, {"tried": due.to(told), "least": told[:, 0], "mean": told[:, 1]}
+
+    def loss(self, prediction: Prediction, example: Example) -> Outcome:
+        far, unit = self._distances(prediction, example)
+        loss = far.sum(1).mean() / unit.sum(1).mean().clamp(min=LEAST)
+        measures = {"explained": 1 - loss.detach()}
+        tried = prediction["tried"] > 0.5
+        if tried.any():
+            least, mean = (prediction[name].detach()[tried].float().mean() for name in ("least", "mean"))
+            measures["differ"] = 1 - least / mean.clamp(min=LEAST)
+        return Outcome(loss, measures)
+
+    def _distances(self, prediction: Prediction, example: Example) -> tuple[Tensor, Tensor]:
+        """Of the answers, and of what is left with the batch's mean change made, from the truth: (N, L) both."""
+        left, truth = flat(example), example.extras["truth"]
+        judge, rows = gauge(self.distance, left.shape[1]).to(left.device), list[tuple[Tensor, Tensor]]()
+        while f"change {len(rows)}" in prediction:
+            change = prediction[f"change {len(rows)}"]
+            change = change.to(torch.promote_types(change.dtype, torch.float32))
+            shown, wanted = (F.adaptive_avg_pool2d(images.to(change), change.shape[-1]) for images in (left, truth))
+            usual = shown + (wanted - shown).mean(0)
+            pairs = torch.stack([shown + change, usual.expand_as(shown)], 1)
+            rows.append(judge(pairs, wanted).unbind(1))
+        return torch.stack([row[0] for row in rows], 1), torch.stack([row[1] for row in rows], 1)
+
+    def after_step(self, model: Model, example: Example, prediction: Prediction, now: Now) -> None:
+        if self.remember:
+            cache = cast(CodeCache, model.parts["codes"])
+            far, _ = self._distances(prediction, example)
+            cache.update(example.index, prediction["seeds"].long(), far, prediction["tried"] > 0.5)
+
+    def constant(self, n: int) -> Constant:
+        return Constant(1.0, "about 1: the change that is usual in the batch, made to every picture")
+
+    def question(self) -> str:
+        return "What could this picture have been, before this was done to it?"
+
+    def caption(self, example: Example, i: int) -> str:
+        return f"{float(example.extras['removed'][i]):.0%} removed, and the truth"
