@@ -17,6 +17,7 @@ from selfsight.checks.batch_variety import BatchVariety
 from selfsight.checks.label_map import LabelMap
 from selfsight.checks.shortcut import Shortcut
 from selfsight.checks.targets import Targets
+from selfsight.checks.unrelated_labels import UnrelatedLabels
 from selfsight.observations.numbering import renumbered, understood
 from selfsight.planted import Quarters, tiny
 from selfsight.program import Program
@@ -296,3 +297,27 @@ def test_a_shortcut_is_a_note_at_most() -> None:
     tinted = pictures + labels[:, None, None, None] * torch.tensor([0.5, 0.0, -0.5])[:, None, None]
     assert [finding.grade for finding in found(Shortcut(), of_pictures(tinted, labels))] == [Grade.NOTE]
     assert found(Shortcut(), of_pictures(pictures, labels)) == []
+
+
+# ------------------------------------------------------------------------------------------------ B804, answers of one number
+
+
+def measured(shuffled: bool) -> Program:
+    """How much light is in the left half, of noisy pictures; or of other pictures."""
+    drawn = torch.Generator().manual_seed(0)
+    pictures = torch.randn(192, 1, 8, 8, generator=drawn) + torch.randn(192, 1, 1, 1, generator=drawn)
+    light = pictures[:, :, :, :4].mean((1, 2, 3))
+    answers = light[torch.randperm(192, generator=drawn)] if shuffled else light
+    pairs = TensorDataset(pictures, (answers - answers.mean()) / answers.std())
+    return tiny(
+        model=lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1)),
+        batches=lambda: DataLoader(pairs, batch_size=16, shuffle=True),
+        loss=lambda model, batch: (model(batch[0])[:, 0] - batch[1]).square().mean(),
+    )
+
+
+def test_numbers_of_other_pictures_are_unrelated_answers() -> None:
+    assert [finding.cause for finding in found(UnrelatedLabels(), measured(True)) if finding.alarms] == [
+        "labels-unrelated"
+    ]
+    assert found(UnrelatedLabels(), measured(False)) == []

@@ -74,6 +74,20 @@ def test_axes_that_were_reshaped_are_measured_whatever_was_turned_after() -> Non
         assert alarms(WhatItSees(), of_pictures(seen)) == [(Grade.MEASURED, "not-what-you-think")]
 
 
+def test_answers_that_were_reshaped_show_though_noise_hides_the_inputs() -> None:
+    def noisy(clean: Tensor) -> Program:
+        pairs = TensorDataset(clean + 0.6 * clean.std() * torch.randn(clean.shape), clean)
+        return tiny(
+            model=lambda: nn.Conv2d(3, 3, 3, padding=1), batches=lambda: DataLoader(pairs, batch_size=8),
+            loss=lambda model, batch: (model(batch[0]) - batch[1]).square().mean(),
+        )  # fmt: skip
+
+    pictures = photographs()
+    assert alarms(WhatItSees(), noisy(pictures)) == []
+    renamed = pictures.permute(0, 2, 3, 1).reshape(pictures.shape)
+    assert alarms(WhatItSees(), noisy(renamed)) == [(Grade.MEASURED, "not-what-you-think")]
+
+
 def test_grey_repeated_along_the_wrong_dimension_is_proven() -> None:
     grey = photographs()[:, :1]
     tiled = grey.repeat(1, 1, 1, 3).reshape(-1, 3, 16, 16)

@@ -194,6 +194,22 @@ def builds_anew(model: Any, optimizer: Optimizer, epoch: int) -> None:
     model.head = Net().head
 
 
+def initialises_otherwise(model: nn.Module, optimizer: Optimizer, epoch: int) -> None:
+    torch.manual_seed(epoch)
+    initialises(model, optimizer, epoch)
+
+
+def keeps_the_best(model: Any, optimizer: Optimizer, epoch: int) -> None:
+    """The weights of the epoch that was best on data kept aside are put back where this one was worse."""
+    with torch.no_grad():
+        now = float(loss(model, next(iter(batches(Quarters())))))
+    best = model.__dict__.setdefault("best", (now, copy.deepcopy(model.state_dict())))
+    if now > best[0]:
+        model.load_state_dict(best[1])
+    else:
+        model.__dict__["best"] = (now, copy.deepcopy(model.state_dict()))
+
+
 def averages(model: Any, optimizer: Optimizer, epoch: int) -> None:
     """Lookahead: half of the way back to where the last epoch ended."""
     slow = model.__dict__.setdefault("slow", [p.detach().clone() for p in model.parameters()])
@@ -224,6 +240,7 @@ def reloading() -> Program:
         (tiny(batches=first_forever(part := Subset(Noisy(), range(48))), dataset=part), "one-batch-forever"),
         (tiny(step=own_batch), "one-batch-forever"),
         (tiny(between_epochs=initialises), "model-rebuilt"),
+        (tiny(between_epochs=initialises_otherwise), "model-rebuilt"),
         (tiny(between_epochs=builds_anew), "model-rebuilt"),
         (reloading(), "model-rebuilt"),
     ],
@@ -245,6 +262,7 @@ def whole(times: int) -> Callable[[], list[Any]]:
         pytest.param(tiny(step=own_random_batch), id="draws its own"),
         pytest.param(tiny(batches=lambda: batches(Noisy()), dataset=Noisy()), id="noisy"),
         pytest.param(tiny(between_epochs=averages), id="lookahead"),
+        pytest.param(tiny(between_epochs=keeps_the_best), id="keeps the best"),
     ],
 )  # fmt: skip
 def test_other_batches(program: Program) -> None:

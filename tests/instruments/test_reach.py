@@ -85,6 +85,14 @@ def test_an_activation_that_cuts_the_loss_off_shows_when_it_is_left_out():
     assert reach(lambda m, _: F.nll_loss(m(INPUTS).log_softmax(1), LABELS), Net(), INPUTS)[0].bare is None
 
 
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_the_unit_of_the_loss_does_not_matter(unit):
+    scale, _ = reach(lambda m, batch: unit * squares(m), Net(), None)
+    assert scale.constant.loss == pytest.approx(unit * VARIANCE, rel=1e-2)
+    assert scale.free.loss == pytest.approx(0, abs=1e-3 * unit)
+    assert scale.wide
+
+
 def test_the_model_is_as_it_was():
     model = nn.Sequential(nn.Linear(16, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 7))
     before = {name: value.clone() for name, value in model.state_dict().items()}

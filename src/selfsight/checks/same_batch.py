@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from selfsight.case import KEPT, Case
@@ -15,6 +15,7 @@ from selfsight.check import Check, Finding, Grade
 from selfsight.instruments.nest import leaves, rows
 from selfsight.instruments.place import of_code
 from selfsight.instruments.snapshot import same
+from selfsight.observations.forgetting import forgotten
 from selfsight.observations.heeding import FEW, deaf
 from selfsight.observations.motion import Motion, watched
 from selfsight.observations.reads import data_behind, read
@@ -31,7 +32,8 @@ class SameBatch(Check):
 
     Detected: PROVEN where all batches are the same bit for bit, or read the same items, although the data holds more;
     where the step, given batches that differ, shows the model the same tensors and leaves the same weights; and where
-    an end of an epoch leaves the same weights whatever the epoch has learned, or parameters that no optimizer holds.
+    an end of an epoch leaves the same weights whatever the epoch has learned (after two epochs, or called twice from
+    different weights with the same draws), or parameters that no optimizer holds.
     Matters: One batch is learned by heart; a model that is made anew each epoch never gets beyond the first.
     Cure: Iterate over the loader in the loop; build and load the model once, before it.
     Blind: One batch for ever where the size of the data is not known; then it may be all there is.
@@ -71,13 +73,20 @@ class SameBatch(Check):
         trained = [name for name in motion.parameters if name in motion.held]
         learned = [name for name in trained if not same(one.before[name], other.before[name])]
         undone = [name for name in learned if same(one.after[name], other.after[name])]
-        if undone:
+        alike = _share(undone, learned, one.after)
+        anew = sorted(forgotten(case) & set(trained)) if alike <= MOST else []
+        if _share(anew, trained, one.after) > MOST:
+            said = (
+                f"Called from other weights with the same draws, the end of an epoch leaves the same bits in "
+                f"{len(anew)} of {len(trained)} trained tensors ({anew[0]}, ...): what it has learned is thrown away."
+            )
+            yield self._finding(case, "model-rebuilt", said, cure, code, anew[0])
+        elif undone:
             said = (
                 f"After each of two epochs {len(undone)} of {len(learned)} trained tensors ({undone[0]}, ...) hold the "
                 "same bits: what the epoch has learned is thrown away."
             )
-            share = sum(one.after[name].numel() for name in undone) / sum(one.after[name].numel() for name in learned)
-            grade = Grade.PROVEN if share > MOST else Grade.NOTE
+            grade = Grade.PROVEN if alike > MOST else Grade.NOTE
             yield self._finding(case, "model-rebuilt", said, cure, code, undone[0], grade)
 
     def _finding(
@@ -105,6 +114,11 @@ class SameBatch(Check):
             optimizer.step()
 
         return tiny(step=first_only), tiny()
+
+
+def _share(some: list[str], every: list[str], values: Mapping[str, Tensor]) -> float:
+    """The share of the numbers of all these tensors that lies in some of them."""
+    return sum(values[name].numel() for name in some) / max(1, sum(values[name].numel() for name in every))
 
 
 def _one_batch(case: Case) -> bool:

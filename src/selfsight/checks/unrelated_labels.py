@@ -22,6 +22,8 @@ from selfsight.swap import entering
 
 LEARNED = 0.5
 """Progress aside that the planted control has to reach, to show that the training would have found a relation."""
+EIGHTHS = 8
+"""Into so many equal parts answers of one number are divided."""
 MEMORISED = 0.3
 """Progress on what was learned from, at which a training counts as more than not begun."""
 
@@ -30,12 +32,12 @@ MEMORISED = 0.3
 class UnrelatedLabels(Check):
     """Labels that were shuffled against their inputs, or drawn anew after the input was made, can only be memorised.
 
-    Detected: For class labels. The program's own training memorises what it sees, and at no time answers examples kept
-    aside better than a constant; with the label's number painted into the inputs, the same training does (Wilcoxon,
-    p < 1e-3). MEASURED by that swap.
+    Detected: For class labels, and for answers of one number. The program's own training memorises what it sees, and at
+    no time answers examples kept aside better than a constant; with the label's number, or the eighth in which the
+    answer lies, painted into the inputs, the same training does (Wilcoxon, p < 1e-3). MEASURED by that swap.
     Matters: Training loss falls as in a healthy run; only what is kept aside tells.
     Cure: Follow one example by hand from its file to the loss: which label does it arrive with?
-    Blind: Relations that take more examples than some hundred to show; targets that are no classes.
+    Blind: Relations that take more examples than some hundred to show; answers of many numbers.
     """
 
     code = "B804"
@@ -43,12 +45,12 @@ class UnrelatedLabels(Check):
     quick = False
 
     def look(self, case: Case) -> Iterator[Finding]:
-        labels = _labels(case)
+        labels, marks = _answers(case)
         try:
             own = streamed(case)
             if own.fitted < MEMORISED or _helps(own):
                 return
-            painted = [_painted(case, batch, labels) for batch in case.batches]
+            painted = [_painted(case, batch, mark) for batch, mark in zip(case.batches, marks, strict=True)]
             control = stream(case, painted)
         except (TooFew, Unreachable) as why:
             raise DoesNotApply(str(why)) from why
@@ -75,14 +77,23 @@ class UnrelatedLabels(Check):
         return tiny(batches=shuffled), tiny(batches=lambda: batches(Quarters(192)))
 
 
-def _labels(case: Case) -> str:
-    """The leaf of the batch that holds class labels. Raises DoesNotApply where there is none."""
+def _answers(case: Case) -> tuple[str, list[Tensor]]:
+    """The leaf of the batch that holds the answers, and each batch's answers as whole numbers from 0.
+
+    Raises DoesNotApply where it holds neither class labels nor one number for each example.
+    """
     inside = entering(case, case.batch)
-    for path, leaf in leaves(case.batches[0]).items():
-        whole = not leaf.is_floating_point() and leaf.ndim == 1 and path not in inside
+    outer = {path: leaf for path, leaf in leaves(case.batches[0]).items() if path not in inside and leaf.ndim}
+    for path, leaf in outer.items():
+        whole = not leaf.is_floating_point() and leaf.ndim == 1
         if whole and 2 <= len(leaf.unique()) <= max(2, len(leaf) // 2):
-            return path
-    raise DoesNotApply("the batch holds no class labels")
+            return path, [leaves(batch)[path] for batch in case.batches]
+    for path, leaf in outer.items():
+        if leaf.is_floating_point() and leaf.numel() == len(leaf) and len(leaf.unique()) > EIGHTHS:
+            numbers = [leaves(batch)[path].flatten().float() for batch in case.batches]
+            edges = torch.cat(numbers).quantile(torch.linspace(0, 1, EIGHTHS + 1)[1:-1].to(numbers[0]))
+            return path, [torch.bucketize(values, edges) for values in numbers]
+    raise DoesNotApply("the batch holds no class labels, and no answers of one number each")
 
 
 def _helps(seen: Stream) -> bool:
@@ -90,14 +101,14 @@ def _helps(seen: Stream) -> bool:
     return any(less_p(losses, seen.constant_aside) < 0.05 / len(seen.aside) for losses in seen.aside)
 
 
-def _painted(case: Case, batch: Any, labels: str) -> Any:
-    """The batch with its inputs replaced by faint noise and one bright band whose place is the label."""
+def _painted(case: Case, batch: Any, marks: Tensor) -> Any:
+    """The batch with its inputs replaced by faint noise and one bright band whose place is the mark."""
     held = leaves(batch)
     inside = [path for path in entering(case, batch) if held[path].is_floating_point()]
     if not inside:
         raise DoesNotApply("no floating-point tensor of the batch enters the model as it is")
     drawn = torch.Generator().manual_seed(7)
-    return rebuilt(batch, {path: _band(held[path], held[labels], drawn) for path in inside})
+    return rebuilt(batch, {path: _band(held[path], marks, drawn) for path in inside})
 
 
 def _band(like: Tensor, labels: Tensor, drawn: torch.Generator) -> Tensor:

@@ -38,7 +38,8 @@ class WhatItSees(Check):
     Detected: What the program hands to its model is caught in the call. PROVEN: numbers that are not finite and make
     the loss so; a quarter of the pictures blank though their answers differ, or clearly more than half of them blank;
     every example the same; a grey picture repeated along the wrong dimension; the same normalisation twice in one
-    chain. MEASURED: read in another order of rows, columns and channels the pictures are far smoother (sign test).
+    chain. MEASURED: read in another order of rows, columns and channels the pictures, or those that are the answers,
+    are far smoother (sign test).
     Notes: a few blank pictures, three equal channels, numbers 0 to 255 without a layer that normalises.
     Matters: A loader that answers a broken file with zeros, or reshape in the place of permute, costs no error message.
     Cure: Draw a batch as it enters the model. permute moves axes, reshape only renames them.
@@ -62,6 +63,9 @@ class WhatItSees(Check):
         for name, found in shown.items():
             yield from self._blank(case, name, found, seen.get(name, []))
             yield from self._order(case, name, found)
+        for name, found in _pictures_of(case).items():  # answers, too: noise on the way in may hide how they lie
+            if not any(misread(other) for other in shown.values()):
+                yield from self._order(case, name, found)
         yield from self._notes(case, shown)
 
     def _infinite(self, case: Case) -> Iterator[Finding]:
@@ -168,6 +172,13 @@ def _finite(value: float) -> bool:
 def _normalises(step: Any) -> bool:
     mean, std = getattr(step, "mean", None), getattr(step, "std", None)
     return callable(step) and isinstance(mean, list | tuple) and isinstance(std, list | tuple)
+
+
+def _pictures_of(case: Case) -> dict[str, Tensor]:
+    """What looks like pictures in the batches themselves, by path."""
+    held = [leaves(batch) for batch in case.batches[:LOOKED]]
+    found = {f"batch{path}": together([one[path] for one in held if path in one]) for path in held[0]}
+    return {name: shown for name, shown in found.items() if shown is not None}
 
 
 def _lone_pictures(case: Case) -> dict[str, Tensor]:

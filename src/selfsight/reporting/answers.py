@@ -68,7 +68,7 @@ def _one(picture: Restored, number: int) -> Markup:
     shown = [("picture", picture.truth), ("what was left", picture.left)]
     shown += [(f"answer {way + 1}", answer) for way, answer in enumerate(picture.answers)]
     differ = np.repeat((255 * (1 - picture.differ)).astype(np.uint8)[:, :, None], 3, 2)
-    figures = [_figure(name, pixels) for name, pixels in [*shown, ("where answers differ", differ)]]
+    figures = [_figure(name, pixels) for name, pixels in [*shown, ("where answers differ: dark", differ)]]
     numbers = table(("number", "value"), [(name, f"{v:.3g}") for name, v in picture.numbers.items()], picture.name)
     return section(f"picture-{number}", picture.name, tag("div", figures, class_="answers"), numbers)
 
