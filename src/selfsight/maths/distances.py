@@ -22,9 +22,7 @@ SMALLEST = 1e-6
 apart more than a thousandfold."""
 
 
-def pixels_apart(
-    answers: Tensor, truth: Tensor, pixels: float, gradients: float, difference: Difference = "absolute"
-) -> Tensor:
+def pixels_apart(answers: Tensor, truth: Tensor, pixels: float, gradients: float, difference: Difference) -> Tensor:
     """Mean difference of pixels, and of differences between neighbouring pixels along rows and columns, weighted.
 
     answers (N, K, C, H, W), truth (N, C, H, W) -> (N, K), at least 0.
