@@ -51,3 +51,12 @@ def test_its_slope_is_finite_everywhere_and_right_inside(pictures):
 def test_gray_images_are_refused():
     with pytest.raises(ValueError, match="colour images"):
         to_lab(torch.rand(2, 1, 4, 4))
+
+
+def test_without_clamping_colours_go_on_outside():
+    lab = torch.tensor([50.0, 120.0, 100.0]).view(1, 3, 1, 1).requires_grad_()  # redder than a screen
+    free = to_srgb(lab, clamp=False)
+    assert free.max() > 1 and free.min() < 0
+    assert torch.equal(free.clamp(0, 1), to_srgb(lab))
+    free.sum().backward()
+    assert (lab.grad != 0).all() and torch.isfinite(lab.grad).all()
