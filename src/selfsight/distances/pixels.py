@@ -2,8 +2,9 @@
 
 Squared, for detail is then learned whatever the colour: the slope of a squared error is the sum of its parts' slopes,
 that of an absolute error the sign of the largest, and of several colours most are wrong. On photographs of 32 pixels
-without colour and with a quarter of their detail, after 50 s of conditional IMLE with 8 codes, six answers were 0.109
-apart (absolute: 0.084) with 0.161 of the truth's gradient energy (0.155), and the nearest of them no farther from it.
+without colour and with a quarter of their detail, after 500 steps of conditional IMLE with 8 codes, six answers were
+0.105 apart (absolute: 0.075) and the nearest of them 0.1555 from the truth (0.1543); their colours were 1.37 times as
+strong as the truth's (0.92), so that where colours may not be overdone absolute is the better one.
 
 Shapes: N pictures, K answers to each, C channels, s side.
 """
