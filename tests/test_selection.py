@@ -119,7 +119,7 @@ def test_level_by_level_comes_nearer_than_whole_draws():
 @pytest.mark.parametrize("budget", [1, 100])
 def test_the_radius_passes_over_what_is_too_near(budget):
     """Constructed: one level's answers are a tenth of the code, and the truth is 0."""
-    stack, gauge = Named(), Pixels(gradients=0.0).build(1)
+    stack, gauge = Named(), Pixels(gradients=0.0, difference="absolute").build(1)
     left = truth = torch.zeros(1, 1, 2, 2)
     seeds = stack.seeds(1, 9, torch.Generator().manual_seed(0))
     far = stack.code(0, seeds[0, 0]).abs().flatten() * 0.1

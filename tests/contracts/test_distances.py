@@ -91,7 +91,7 @@ def test_features_leave_the_encoder_as_it_was_and_see_what_it_sees(photographs):
     encoder.eval()
     of_answers, of_truth = (unit_maps(encoder.maps(x)) for x in (answers.flatten(0, 1), truth))
     assert len(of_truth) >= 4
-    wanted = 2 * maps_apart(of_answers, of_truth) + pixels_apart(answers, truth, 0.5, 0.25)
+    wanted = 2 * maps_apart(of_answers, of_truth) + pixels_apart(answers, truth, 0.5, 0.25, "squared")
     assert torch.allclose(found, wanted)
     assert all(torch.equal(value, kept[name]) for name, value in encoder.state_dict().items())
     assert all(parameter.requires_grad for parameter in encoder.parameters())

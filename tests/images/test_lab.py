@@ -59,3 +59,12 @@ def test_the_gray_of_the_same_lightness(pictures):
     assert (to_lab(gray.expand(-1, 3, -1, -1))[:, 0] - to_lab(pictures)[:, 0]).abs().max() < 1e-3
     detour = to_srgb(to_lab(pictures) * torch.tensor([1.0, 0, 0])[:, None, None])
     assert (gray - detour).abs().max() < 2e-3
+
+
+def test_without_clamping_colours_go_on_outside():
+    lab = torch.tensor([50.0, 120.0, 100.0]).view(1, 3, 1, 1).requires_grad_()  # redder than a screen
+    free = to_srgb(lab, clamp=False)
+    assert free.max() > 1 and free.min() < 0
+    assert torch.equal(free.clamp(0, 1), to_srgb(lab))
+    free.sum().backward()
+    assert (lab.grad != 0).all() and torch.isfinite(lab.grad).all()

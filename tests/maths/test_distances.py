@@ -33,8 +33,9 @@ def test_pixels_apart_is_a_sum_over_pixels(difference) -> None:
             assert float(found[n, k]) == pytest.approx(wanted, rel=1e-9)
 
 
-def test_a_picture_of_one_pixel_has_no_gradients() -> None:
-    assert pixels_apart(torch.ones(1, 2, 3, 1, 1), torch.zeros(1, 3, 1, 1), 1.0, 1.0).tolist() == [[1.0, 1.0]]
+@pytest.mark.parametrize("how", ["absolute", "squared"])
+def test_a_picture_of_one_pixel_has_no_gradients(how) -> None:
+    assert pixels_apart(torch.ones(1, 2, 3, 1, 1), torch.zeros(1, 3, 1, 1), 1.0, 1.0, how).tolist() == [[1.0, 1.0]]
 
 
 def test_maps_apart_is_the_papers_sum() -> None:
@@ -69,10 +70,10 @@ def test_unit_maps_have_length_one_and_a_bounded_slope_at_zero() -> None:
 
 def test_spread_is_the_mean_over_pairs() -> None:
     answers = torch.tensor([[0.0, 0.1, 0.5], [0.2, 0.2, 0.2]]).view(2, 3, 1, 1, 1).expand(2, 3, 1, 4, 4)
-    found = spread(answers, lambda a, t: pixels_apart(a, t, 1.0, 1.0))
+    found = spread(answers, lambda a, t: pixels_apart(a, t, 1.0, 1.0, "absolute"))
     assert found.tolist() == pytest.approx([(0.1 + 0.5 + 0.4) / 3, 0.0])
     with pytest.raises(ValueError, match="at least 2 of them, not 1"):
-        spread(answers[:, :1], lambda a, t: pixels_apart(a, t, 1.0, 1.0))
+        spread(answers[:, :1], lambda a, t: pixels_apart(a, t, 1.0, 1.0, "absolute"))
 
 
 def test_sharpness_falls_with_blur_and_rises_with_noise(photographs) -> None:

@@ -2,7 +2,7 @@
 
 The maps behind the encoder's stages are compared as in Zhang et al. 2018 ("The Unreasonable Effectiveness of Deep
 Features as a Perceptual Metric", equation 1), every channel with the same weight, since nobody judged pictures for it.
-Pixels and gradients stay in with small weights: an encoder that was taught to ignore colour would accept any.
+Pixels and gradients stay in: an encoder that was taught to ignore colour would accept any.
 
 Shapes: N pictures, K answers to each, C channels, s side, S the encoder's side.
 """
@@ -30,10 +30,11 @@ class Features(Distance):
     """Look through the encoder of this run or .safetensors file; None: through the one that `build` is given."""
     features: float = 1.0
     """Weight of the maps' distance, which is at most 4 a stage; more than 0."""
-    pixels: float = 1.0
-    """Weight of the mean absolute difference of pixels, at least 0."""
-    gradients: float = 1.0
-    """Weight of the mean absolute difference of neighbours' differences, at least 0."""
+    pixels: float = 30.0
+    """Weight of the mean squared difference of pixels, at least 0. Photographs of 64 pixels without colour and with a
+    quarter of their detail differ by 0.011 in this, and by 2.9 in the maps of an encoder trained for minutes."""
+    gradients: float = 30.0
+    """Weight of the mean squared difference of neighbours' differences, at least 0; there, 0.005."""
     least: int = 32
     """Pictures of fewer pixels a side are compared by pixels and gradients alone; others at the encoder's side."""
 
@@ -67,7 +68,7 @@ class _Features(Gauge):
         return self
 
     def forward(self, answers: Tensor, truth: Tensor) -> Tensor:
-        far = pixels_apart(answers, truth, self.given.pixels, self.given.gradients)
+        far = pixels_apart(answers, truth, self.given.pixels, self.given.gradients, "squared")
         if truth.shape[-1] < self.given.least:
             return far
         return far + self.given.features * maps_apart(self._maps(answers.flatten(0, 1)), self._maps(truth))
