@@ -168,6 +168,8 @@ def explain_error(parser: ArgumentParser, message: str) -> str:
     )
     if unknown:
         key = next(name for name in unknown.groups() if name).rstrip(".").replace("init_args.", "")
+        if key.split(".")[0] == "corruption":
+            return "The task takes no corruption: give --task Restore with it, or `selfsight show --corruption` alone."
         known = _known_names(parser)
         best = nearest(key, known) or nearest(key.rpartition(".")[2], {name.rpartition(".")[2] for name in known})
         group = re.search(r"Group '([\w.]+)' does not accept", text)

@@ -31,8 +31,8 @@ LONGER = {tasks.SameOrDifferent: 150}
 """Steps for tasks that are slow to begin: one bit a pair, of pictures with other hues and tones."""
 
 NEARLY = {tasks.Restore: 0.03}
-"""How far the best constant may lie from what a task says. Restore's unit is the mean change, which is the best one by
-squares; by absolute differences another is better by a little."""
+"""How far the best constant may lie from what a task says. Restore's unit is the mean change over the batch, a little
+worse than the best one, as answers are clamped and gradients count."""
 
 
 @pytest.fixture(params=TASKS, ids=[getattr(task, "__name__", "?").replace("<lambda>", "Together") for task in TASKS])

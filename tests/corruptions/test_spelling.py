@@ -91,7 +91,7 @@ def test_a_corruption_from_ones_own_file(tmp_path, monkeypatch):
         (["--corruption.sigma", "1"], "a corruption before it"),
         (["--corruption", "nowhere.json"], "no configuration file nowhere.json"),
         (["--corruption", "nowhere.Own"], "nowhere"),
-        (["--corruption", "blur", "--task", "Rotation"], "either --task or --corruption"),
+        (["--corruption", "blur", "--task", "Rotation"], "takes no corruption: give --task Restore"),
     ],
 )
 def test_mistakes_are_one_sentence(words, says, photo_folder, capsys):

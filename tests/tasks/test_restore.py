@@ -46,14 +46,14 @@ def changed(prediction, example, change):
     return made
 
 
-def test_the_truth_has_loss_0_and_the_usual_change_1(batch):
+def test_the_truth_has_loss_0_and_the_usual_change_nearly_1(batch):
     task = Restore(**SMALL)
     example = asked(task, batch)
     prediction = task.predict(model_of(task), example)
     right = task.loss(changed(prediction, example, lambda left, truth: truth - left), example)
     usual = task.loss(changed(prediction, example, lambda left, truth: (truth - left).mean(0).expand_as(left)), example)
     assert float(right.loss) == pytest.approx(0, abs=1e-5)
-    assert float(usual.loss) == pytest.approx(1)
+    assert float(usual.loss) == pytest.approx(11 / 12)  # of twelve, each has a share in the mean
     assert float(right.measures["explained"]) == pytest.approx(1, abs=1e-5)
 
 

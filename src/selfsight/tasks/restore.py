@@ -124,7 +124,8 @@ class Restore(Task):
 
     def loss(self, prediction: Prediction, example: Example) -> Outcome:
         far, unit = self._distances(prediction, example)
-        loss = far.sum(1).mean() / unit.sum(1).mean().clamp(min=LEAST)
+        n = len(far)  # of which each has a share in the mean that it is held against: n / (n - 1), as in a variance
+        loss = far.sum(1).mean() / (unit.sum(1).mean() * n / max(1, n - 1)).clamp(min=LEAST)
         measures = {"explained": 1 - loss.detach()}
         tried = prediction["tried"] > 0.5
         if tried.any():
