@@ -265,7 +265,7 @@ JOURNAL: tuple[tuple[str, str, str, str, Callable[[], selfsight.Program], float]
      partial(supervised, transferred, between_epochs=unfreeze), 0),
     ("27 Sep", "validation is below chance", "labels", "label-map",
      partial(supervised, numbers=lambda table: None), 10),
-    ("4 Apr*", "masks full and empty in turn", "loss", "degenerate-optimum", partial(by_masks, masks_apart), 20),
+    ("4 Apr*", "masks full and empty in turn", "loss", "degenerate-optimum", partial(by_masks, masks_apart), 60),
 )
 HEALTHY: dict[str, Any] = {"un-mixing": unmixing, "its control": supervised, "masks": by_masks}
 # fmt: on
