@@ -126,12 +126,10 @@ class Restore(Task):
         far, unit = self._distances(prediction, example)
         n = len(far)  # of which each has a share in the mean that it is held against: n / (n - 1), as in a variance
         loss = far.sum(1).mean() / (unit.sum(1).mean() * n / max(1, n - 1)).clamp(min=LEAST)
-        measures = {"explained": 1 - loss.detach()}
-        tried = prediction["tried"] > 0.5
-        if tried.any():
-            least, mean = (prediction[name].detach()[tried].float().mean() for name in ("least", "mean"))
-            measures["differ"] = 1 - least / mean.clamp(min=LEAST)
-        return Outcome(loss, measures)
+        tried = (prediction["tried"] > 0.5).float()
+        least, mean = ((prediction[name].detach() * tried).sum().float() for name in ("least", "mean"))
+        differ = (mean - least) / mean.clamp(min=LEAST)  # 0 where nobody tried
+        return Outcome(loss, {"explained": 1 - loss.detach(), "differ": differ, "tried": tried.mean()})
 
     def _distances(self, prediction: Prediction, example: Example) -> tuple[Tensor, Tensor]:
         """Of the answers, and of what is left with the batch's mean change made, from the truth: (N, L) both."""
