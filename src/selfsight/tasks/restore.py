@@ -65,7 +65,7 @@ class Restore(Task):
     remember: Refresh | None = None
     """Keep each image's codes between visits; then each image is cut and corrupted alike at every visit."""
     memory: int = 100_000
-    """Images whose codes are remembered, at 50 bytes each; more share their places. At least 1."""
+    """Images whose codes are remembered, at 70 bytes each; more share their places. At least 1."""
     views: Views = Views(crop=(0.5, 1.0)).gentle()
     """What is changed before the corruption."""
 
