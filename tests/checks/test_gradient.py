@@ -9,10 +9,11 @@ import pytest
 import torch
 from moving import CHECKS, asked, plain
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, one_hot
 from torch.optim import Adam
 
 from selfsight.check import Grade
+from selfsight.checks.activation_twice import ActivationTwice
 from selfsight.checks.downhill import Downhill
 from selfsight.checks.term_balance import TermBalance
 from selfsight.planted import Net, loss, tiny
@@ -34,6 +35,54 @@ def no_graph(model: nn.Module, batch: Any) -> Tensor:
 def test_cut_gradients(broken: Any) -> None:
     found = [finding for finding in asked(tiny(loss=broken), Downhill()) if finding.alarms]
     assert [(finding.grade, finding.cause) for finding in found] == [(Grade.PROVEN, "gradient-cut")]
+
+
+class Rounded(Net):
+    """Answers in hundredths."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (100 * super().forward(x)).round() / 100
+
+
+def nobody_learns(model: nn.Module, batch: Any) -> Tensor:
+    with torch.no_grad():
+        logits = model(batch[0])
+    return cross_entropy(logits, batch[1])
+
+
+@pytest.mark.parametrize(("program", "component"), [(tiny(model=Rounded), "model"), (tiny(loss=nobody_learns), "loss")])
+def test_who_cuts_the_gradient(program: Program, component: str) -> None:
+    found = [finding for finding in asked(program, Downhill()) if finding.alarms]
+    assert [(finding.component, finding.cause) for finding in found] == [(component, "gradient-cut")]
+
+
+class Squashed(Net):
+    """A sigmoid at the end of forward, the criterion has another."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).sigmoid()
+
+
+class SquashedTwice(Squashed):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).sigmoid()
+
+
+def per_class(model: nn.Module, batch: Any) -> Tensor:
+    return binary_cross_entropy(model(batch[0]), one_hot(batch[1], 3).float())
+
+
+def per_class_with_logits(model: nn.Module, batch: Any) -> Tensor:
+    return binary_cross_entropy_with_logits(model(batch[0]), one_hot(batch[1], 3).float())
+
+
+@pytest.mark.parametrize(
+    ("program", "component"),
+    [(tiny(model=SquashedTwice, loss=per_class), "model"), (tiny(model=Squashed, loss=per_class_with_logits), "loss")],
+)
+def test_who_squashes_the_second_time(program: Program, component: str) -> None:
+    found = [finding for finding in asked(program, ActivationTwice()) if finding.alarms]
+    assert [(finding.component, finding.cause) for finding in found] == [(component, "activation-twice")]
 
 
 class StraightThrough(Net):

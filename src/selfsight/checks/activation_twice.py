@@ -49,7 +49,8 @@ class ActivationTwice(Check):
             if _alike(first, second) and _handed_on(first, second):
                 low, high = float(first.output.detach().min()), float(first.output.detach().max())
                 yield Finding(
-                    code=self.code, grade=Grade.PROVEN, component="loss", cause="activation-twice", place=second.place,
+                    code=self.code, grade=Grade.PROVEN, cause="activation-twice", place=second.place,
+                    component="model" if second.in_model else "loss",
                     sentence=f"What {first.name} put out (values {low:.3g} to {high:.3g}) goes straight into "
                     f"{second.name}, which squashes it a second time.",
                     cure=f"Leave the {first.name} at {first.place.file}:{first.place.line} out."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from selfsight.case import Case
 from selfsight.check import Check, DoesNotApply, Finding, Grade
-from selfsight.instruments.place import of_code
+from selfsight.instruments.nest import leaves
+from selfsight.instruments.place import of_code, of_module
 from selfsight.instruments.snapshot import still
 from selfsight.observations.motion import filled
 from selfsight.observations.nudge import depends
@@ -53,7 +54,8 @@ class Downhill(Check):
                     f"{len(trainable)} tensors."
                 )
                 cure = "Keep the loss a tensor with its graph: no .item(), numpy() or torch.tensor(...) on the way."
-                yield self._finding(case, Grade.PROVEN, "gradient-cut", sentence, cure, {"loss": value})
+                found = self._finding(case, Grade.PROVEN, "gradient-cut", sentence, cure, {"loss": value})
+                yield self._within(found, model) if _cut_inside(case, model) else found
             return
         ratio = _slope(case, model, [*trainable.values()], gradients)
         if ratio is not None and abs(ratio - 1) > OFF:
@@ -69,6 +71,12 @@ class Downhill(Check):
             code=self.code, grade=grade, component="loss", cause=cause, sentence=sentence, cure=cure,
             place=of_code(case.program.criterion or case.program.loss, "loss"), evidence=evidence,
         )  # fmt: skip
+
+    def _within(self, found: Finding, model: nn.Module) -> Finding:
+        """The same, told of the model."""
+        sentence = f"{found.sentence} What the model gives out leads none back either."
+        cure = "Take out of forward what has no gradient: round, argmax, comparisons, numpy, .data, no_grad."
+        return replace(found, component="model", sentence=sentence, cure=cure, place=of_module("", model))
 
     def planted(self) -> tuple[Program, Program]:
         def rebuilt(model: nn.Module, batch: Any) -> Tensor:
@@ -86,6 +94,30 @@ def _gradients(case: Case, model: nn.Module, trainable: list[nn.Parameter]) -> t
             return number if math.isfinite(number) else None, [None] * len(trainable)
         found = case.guarded("backward", lambda: torch.autograd.grad(value, trainable, allow_unused=True), seed=None)
     return number if math.isfinite(number) else None, list(found)
+
+
+def _cut_inside(case: Case, model: nn.Module) -> bool:
+    """Whether already the model's own output leads no gradient to its weights."""
+    given: list[Tensor] = []
+
+    def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+        if torch.is_grad_enabled():  # else whoever called the model cut it off
+            given.extend(leaf for leaf in leaves(output).values() if leaf.is_floating_point())
+
+    handle = model.register_forward_hook(keep)
+    try:
+        with still(model):
+            case.loss(model, case.batch)
+    finally:
+        handle.remove()
+    live = [leaf for leaf in given if leaf.requires_grad]
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    if not live:
+        return bool(given)
+    generator = torch.Generator().manual_seed(0)
+    drawn = [torch.randn(leaf.shape, generator=generator).to(leaf) for leaf in live]
+    found = torch.autograd.grad(live, trainable, drawn, allow_unused=True)
+    return not any(filled(gradient) for gradient in found)
 
 
 def _finds_its_way(case: Case) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from selfsight.instruments.place import Place, of_caller
+from selfsight.instruments.place import Place, in_model, of_caller
 
 ACTIVATIONS = {
     "softmax", "log_softmax", "sigmoid", "logsigmoid", "tanh", "relu", "relu_", "gelu", "silu", "elu", "leaky_relu",
@@ -37,6 +37,8 @@ class Used:
     """Positional arguments, then the keyword arguments `input`, `target`, ... in `named`."""
     named: dict[str, Any]
     output: Any = None
+    in_model: bool = False
+    """Whether a module with weights called it, not the loss."""
 
 
 class _Listener(TorchFunctionMode):
@@ -53,7 +55,7 @@ class _Listener(TorchFunctionMode):
             return func(*args, **kwargs)
         if self.drop and args and isinstance(args[0], Tensor):
             return args[0].clone()
-        used = Used(name, of_caller(name), args, kwargs)
+        used = Used(name, of_caller(name), args, kwargs, in_model=in_model())
         self.used.append(used)
         self.inside += 1  # torch's functions call one another: nn.functional.softmax calls Tensor.softmax
         try:

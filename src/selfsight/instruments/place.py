@@ -73,6 +73,17 @@ def of_error(error: BaseException, name: str = "") -> Place:
     return Place(name)
 
 
+def in_model() -> bool:
+    """Whether a module with weights is running now: what is called is then part of a model, not of its loss."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        module = frame.f_locals.get("self") if frame.f_code.co_name == "_call_impl" else None
+        if isinstance(module, nn.Module) and next(module.parameters(), None) is not None:
+            return True
+        frame = frame.f_back
+    return False
+
+
 def of_caller(name: str = "") -> Place:
     """The innermost line of the user's code that is running now."""
     frame: FrameType | None = sys._getframe(1)

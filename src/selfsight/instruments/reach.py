@@ -252,6 +252,10 @@ def _lowered(
             optimizer.step(evaluate)  # type: ignore[arg-type]
         except IndexError:  # torch's line search, where the loss has no lowest point
             break
+        except Exception:
+            if not where:
+                raise
+            break  # it stepped off the numbers, which torch's BCE, for one, refuses
         if number == 0 and not where:
             break
     return best, where
@@ -265,6 +269,6 @@ def reach(loss: Loss, model: nn.Module, batch: Any, seed: int = 0) -> tuple[Reac
         try:
             answer = tail.least(bare=True)
             bare = None if answer.endless else answer.loss  # a criterion that needs its log_softmax, for one
-        except (Unreachable, RuntimeError, ValueError):  # some losses refuse what no activation has bounded
+        except Exception:  # some losses refuse what no activation has bounded
             bare = None
     return Reach(tail.least(constant=True), tail.least(), bare, tail.start), tail
