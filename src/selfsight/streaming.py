@@ -70,10 +70,12 @@ class TooFew(Exception):
     """Why there can be no stream."""
 
 
-def stream(case: Case, batches: list[Any], seconds: float = SECONDS, factor: float = 1.0) -> Stream:
+def stream(
+    case: Case, batches: list[Any], seconds: float = SECONDS, factor: float = 1.0, decay: float = 1.0
+) -> Stream:
     """Trains a fresh model on the first two thirds of `batches`, over and over, and judges it on the rest.
 
-    factor: what every learning rate is multiplied by while a step is made.
+    factor, decay: what every learning rate and every weight decay is multiplied by while a step is made.
     Raises TooFew, Unreachable, or what the program raises.
     """
     cut = len(batches) * 2 // 3
@@ -85,8 +87,7 @@ def stream(case: Case, batches: list[Any], seconds: float = SECONDS, factor: flo
     said = [_constant_loss(case, model, piece, constants) for piece in aside]
     mine = [_constant_loss(case, model, batch, constants) for batch in learned[:4]]
     trial, looks, judged, allowed = case.begin(), list[float](), list[list[float]](), Allowance(seconds)
-    if factor != 1.0:
-        _scale(trial.optimizer, factor)
+    _scale(trial.optimizer, {"lr": factor, "weight_decay": decay})
     total, made = cut * ROUNDS, 0
     marks = {round(total * (i / LOOKS) ** 2) for i in range(1, LOOKS + 1)}
     for made in range(1, total + 1):
@@ -101,18 +102,23 @@ def stream(case: Case, batches: list[Any], seconds: float = SECONDS, factor: flo
     return Stream(looks, judged, mean(mine), said, free, made)
 
 
-def _scale(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Multiplies the rates just for the optimizer's own step, so that no schedule of the program's is disturbed."""
+def _scale(optimizer: torch.optim.Optimizer, factors: dict[str, float]) -> None:
+    """Multiplies settings just for the optimizer's own step, so that no schedule of the program's is disturbed."""
+    changed = {name: factor for name, factor in factors.items() if factor != 1.0}
+    before: list[dict[str, Any]] = []
 
-    def multiply(by: float) -> Callable[..., None]:
-        def hook(used: torch.optim.Optimizer, *_: Any) -> None:
-            for group in used.param_groups:
-                group["lr"] = group["lr"] * by
+    def multiply(used: torch.optim.Optimizer, *_: Any) -> None:
+        before[:] = [{name: group[name] for name in changed if name in group} for group in used.param_groups]
+        for group, kept in zip(used.param_groups, before, strict=True):
+            group.update({name: value * changed[name] for name, value in kept.items()})
 
-        return hook
+    def put_back(used: torch.optim.Optimizer, *_: Any) -> None:
+        for group, kept in zip(used.param_groups, before, strict=True):
+            group.update(kept)
 
-    optimizer.register_step_pre_hook(multiply(factor))
-    optimizer.register_step_post_hook(multiply(1 / factor))
+    if changed:
+        optimizer.register_step_pre_hook(multiply)
+        optimizer.register_step_post_hook(put_back)
 
 
 def pieces(batch: Any) -> list[Any]:
@@ -149,6 +155,13 @@ def _constant_loss(case: Case, model: Any, batch: Any, constants: dict[Slot, Any
 def at_rate(case: Case, factor: float) -> Stream:
     """The stream of the case's own batches with every rate multiplied, trained once for whoever asks."""
     return case.remembered(("stream", factor), lambda: stream(case, case.batches, factor=factor))
+
+
+def without_decay(case: Case) -> Stream | None:
+    """The stream of the case's own batches without weight decay; None where there is none to leave out."""
+    if not any(group.get("weight_decay") for group in case.begin().optimizer.param_groups):
+        return None
+    return case.remembered(("stream", "no decay"), lambda: stream(case, case.batches, decay=0.0))
 
 
 def streamed(case: Case) -> Stream:

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 from torch.utils.data import Subset
 
+from selfsight.checks.faded_rate import FadedRate
+from selfsight.checks.other_rate import OtherRate
 from selfsight.checks.same_batch import SameBatch
 from selfsight.planted import Net, Quarters, batches, loss, tiny
 from selfsight.program import Program
@@ -273,3 +275,45 @@ def test_listening_leaves_no_trace() -> None:
     before = Noisy.__dict__["__getitem__"]
     asked(tiny(batches=first_forever(data := Noisy()), dataset=data), SameBatch())
     assert Noisy.__dict__["__getitem__"] is before
+
+
+# ------------------------------------------------------------------------------------------ O404: rates that fade
+
+
+def fading(share: float) -> Callable[..., None]:
+    def step(model: nn.Module, optimizer: Optimizer, batch: Any) -> None:
+        plain(model, optimizer, batch)
+        for group in optimizer.param_groups:
+            group["lr"] *= share
+
+    return step
+
+
+def many() -> Any:
+    return batches(Quarters(400))
+
+
+def slowly(rate: float) -> Callable[[nn.Module], Optimizer]:
+    return lambda net: torch.optim.Adam(net.parameters(), rate)
+
+
+@pytest.mark.parametrize(
+    ("program", "causes"),
+    [
+        (tiny(step=fading(0.75), optimizer=slowly(3e-3), batches=many, planned_steps=100), ["rate-fades"]),
+        (tiny(step=fading(0.97), optimizer=slowly(3e-3), batches=many, planned_steps=100), []),
+        (tiny(step=fading(0.9), optimizer=slowly(3e-2), batches=many, planned_steps=200), []),
+        (tiny(step=plain, optimizer=slowly(3e-3), batches=many, planned_steps=100), []),
+    ],
+    ids=["gone at once", "gone at the end", "gone when all is learned", "constant"],
+)
+def test_rates_that_fade(program: Program, causes: list[str]) -> None:
+    assert [finding.cause for finding in asked(program, FadedRate())] == causes
+
+
+@pytest.mark.parametrize(("decay", "causes"), [(3.0, ["weight-decay"]), (1e-2, [])])
+def test_too_much_weight_decay(decay: float, causes: list[str]) -> None:
+    def held_down(net: nn.Module) -> Optimizer:
+        return torch.optim.Adam(net.parameters(), 3e-3, weight_decay=decay)
+
+    assert [finding.cause for finding in asked(tiny(optimizer=held_down, batches=many), OtherRate())] == causes

@@ -11,6 +11,7 @@ from selfsight.checks.constant_answer import ConstantAnswer
 from selfsight.checks.criterion_contract import CriterionContract
 from selfsight.checks.degenerate_optimum import DegenerateOptimum
 from selfsight.checks.downhill import Downhill
+from selfsight.checks.faded_rate import FadedRate
 from selfsight.checks.fresh_randomness import FreshRandomness
 from selfsight.checks.frozen_batch import FrozenBatch
 from selfsight.checks.gradient_accounting import GradientAccounting
@@ -26,6 +27,7 @@ from selfsight.checks.other_rate import OtherRate
 from selfsight.checks.pair_signs import PairSigns
 from selfsight.checks.paired_views import PairedViews
 from selfsight.checks.reachable_loss import ReachableLoss
+from selfsight.checks.repeated_input import RepeatedInput
 from selfsight.checks.same_batch import SameBatch
 from selfsight.checks.same_seed import SameSeed
 from selfsight.checks.shape_honesty import ShapeHonesty
@@ -37,6 +39,7 @@ from selfsight.checks.swapped_component import SwappedComponent
 from selfsight.checks.targets import Targets
 from selfsight.checks.teacher import Teacher
 from selfsight.checks.term_balance import TermBalance
+from selfsight.checks.turned_masks import TurnedMasks
 from selfsight.checks.unrelated_labels import UnrelatedLabels
 from selfsight.checks.what_it_sees import WhatItSees
 from selfsight.checks.who_moves import WhoMoves
@@ -47,8 +50,10 @@ CHECKS: tuple[Check, ...] = (
     FreshRandomness(),
     PairedViews(),
     BatchVariety(),
+    TurnedMasks(),
     LabelMap(),
     Targets(),
+    RepeatedInput(),
     MixedExamples(),
     IgnoredInput(),
     ShapeHonesty(),
@@ -68,6 +73,7 @@ CHECKS: tuple[Check, ...] = (
     WhoMoves(),
     StepLanded(),
     StepSize(),
+    FadedRate(),
     GradientAccounting(),
     SameBatch(),
     Teacher(),

@@ -17,13 +17,16 @@ from selfsight.instruments.place import of_code
 from selfsight.instruments.reach import Unreachable
 from selfsight.planted import Quarters, batches, tiny
 from selfsight.program import Program
-from selfsight.streaming import Stream, TooFew, at_rate, streamed
+from selfsight.streaming import Stream, TooFew, at_rate, streamed, without_decay
 
 FACTORS = (0.1, 0.01, 0.001, 100.0, 1e4)
 MEMORISED = 0.3
 """Progress on what was learned from at which the rate is good enough: then it is the labels, or the amount of data."""
 GAINED = 0.1
 """Progress on examples kept aside that the other rate has to reach, so that it is worth an alarm."""
+
+CLEARLY = 0.25
+"""Progress without weight decay that shows the decay to be the cause: as much as tells learning from not."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class OtherRate(Check):
 
     Detected: Where some seconds of the program's own training answer examples kept aside no better than a constant, the
     same training is made again with every rate multiplied by 0.1, 0.01, 0.001, 100 and 10,000. MEASURED where one of
-    them learns (Wilcoxon against the constant, p < 1e-3). A larger rate is advised only where the program's planned
+    them learns (Wilcoxon against the constant, p < 1e-3), or where it does so without weight decay. A larger rate is advised only where the program's planned
     steps would not be enough: slow is not sick.
     Matters: A rate out of place looks like every other fault: the loss sits at the constant answer's.
     Cure: Take the rate that learned, then search around it.
@@ -48,7 +51,14 @@ class OtherRate(Check):
             own = streamed(case)
         except (TooFew, Unreachable) as why:
             raise DoesNotApply(str(why)) from why
-        if _learns(own, 0.05 / len(own.aside)) or own.fitted >= MEMORISED:
+        if own.fitted >= MEMORISED:
+            return
+        if not own.gained(own.best) >= GAINED:
+            bare = without_decay(case)
+            if bare and _learns(bare, SURE) and bare.gained(bare.best) >= CLEARLY:
+                yield self._decayed(case, own, bare)
+                return
+        if _learns(own, 0.05 / len(own.aside)):
             return
         for factor in FACTORS:
             if factor > 1 and not _too_few(case, own):
@@ -69,6 +79,18 @@ class OtherRate(Check):
             cure=f"Multiply the learning rate by {factor:g}, then search around it.",
             place=of_code(case.program.optimizer, "optimizer"),
             evidence={"factor": factor, "progress then": then} | ({} if math.isnan(now) else {"progress now": now}),
+        )  # fmt: skip
+
+    def _decayed(self, case: Case, own: Stream, bare: Stream) -> Finding:
+        then, now = bare.gained(bare.best), own.gained(own.best)
+        most = max(float(group.get("weight_decay", 0)) for group in case.begin().optimizer.param_groups)
+        return Finding(
+            code=self.code, grade=Grade.MEASURED, component="optimizer", cause="weight-decay",
+            sentence=f"With its weight decay of {most:g} the training comes to {max(0.0, now):.2f} of the way to the best "
+            f"answer on examples kept aside; without, to {then:.2f}.",
+            cure="Lower the weight decay. In Adam it enters the gradient and is not scaled by the rate as in AdamW.",
+            place=of_code(case.program.optimizer, "optimizer"),
+            evidence={"weight decay": most, "progress then": then, "progress now": now},
         )  # fmt: skip
 
     def planted(self) -> tuple[Program, Program]:
