@@ -17,13 +17,15 @@ from selfsight.instruments.reach import Unreachable
 from selfsight.maths.spectrum import spread
 from selfsight.observations.likeness import Likeness, NoPairs, agrees_less, finds_less, likeness, pairs, shrunk, width
 from selfsight.observations.outside import answered
-from selfsight.observations.trained import steps_taken, trained
+from selfsight.observations.trained import steps_taken, trained, trained_at
 from selfsight.planted import Net, batches, tiny
 from selfsight.program import Program
 
 CERTAIN = 1e-3
 LEAST = 10
 """Steps; a net that could make fewer is not judged."""
+SLOWER = (0.1, 0.01, 0.001)
+"""What the rate is multiplied by, to see whether it is what lets views get lost."""
 TENTH, THIRD, QUARTER = 1 / 10, 1 / 3, 1 / 4
 Pair = tuple[Likeness, Likeness]
 
@@ -37,7 +39,8 @@ class Collapse(Check):
     after. MEASURED where views are found again less than before (sign test over images, p < 1e-3) and the spread of the
     embedding's directions is less than a tenth of what it was; where half as many are found and the spread is less
     than a third or, where no answers are learned, the rank less than a quarter; where spread or rank is so and one
-    answer for all is the loss's optimum; or where views have become no more alike than random pairs (p > .01). Spread
+    answer for all is the loss's optimum; or where views have become no more alike than random pairs (p > .01). Where they are found no
+    more than before, and a tenth of the rate or less lets them be found more, it is the rate. Spread
     and rank by a bootstrap over images, everything in train and in eval mode.
     Matters: The loss looks excellent, and the encoder has forgotten what it could tell when it was random.
     Cure: Stop the gradient on one side, restore the term that keeps the embedding spread, or lower the rate.
@@ -60,6 +63,11 @@ class Collapse(Check):
         except NoPairs as why:
             raise DoesNotApply(str(why)) from why
         sentence = _estranged(both) or _shrivelled(case, both)
+        if (sentence or _unlearned(both)) and not _content(case):
+            slower = _slower(case, both)
+            if slower is not None:
+                yield self._too_fast(case, both[1], *slower)
+                return
         if sentence is None:
             return
         (now, then), (component, cause, cure) = both[1], _cause(case, strange=_estranged(both) is not None)
@@ -73,6 +81,20 @@ class Collapse(Check):
             },
         )  # fmt: skip
 
+    def _too_fast(self, case: Case, own: Pair, factor: float, then: Likeness) -> Finding:
+        (now, before), steps = own, steps_taken(case)
+        return Finding(
+            code=self.code, grade=Grade.MEASURED, component="optimizer", cause="rate-too-large",
+            sentence=f"After {steps} steps {now.hits.mean():.0%} of views find their other view, {before.hits.mean():.0%} "
+            f"before training; after as many at the rate times {factor:g}, {then.hits.mean():.0%}.",
+            cure=f"Multiply the learning rate by {factor:g}, then search around it.",
+            place=of_code(case.program.optimizer, "optimizer"),
+            evidence={
+                "found_before": float(before.hits.mean()), "found_after": float(now.hits.mean()),
+                "found_slower": float(then.hits.mean()), "factor": factor,
+            },
+        )  # fmt: skip
+
     def planted(self) -> tuple[Program, Program]:
         def attract(model: nn.Module, batch: Any) -> Tensor:
             return -cosine_similarity(model(batch[0]), model(batch[1])).mean()
@@ -82,6 +104,21 @@ class Collapse(Check):
             return cross_entropy(z1 @ z2.T / 0.2, torch.arange(len(z1)))
 
         return _joint(attract), _joint(contrast)
+
+
+def _unlearned(both: list[Pair]) -> bool:
+    """Whether views are found no more than before any training, in train or in eval mode."""
+    return any(finds_less(then, now) > CERTAIN for now, then in both)
+
+
+def _slower(case: Case, both: list[Pair]) -> tuple[float, Likeness] | None:
+    """The first lower rate at which as many steps let views be found more than now, and than before training."""
+    for factor in SLOWER:
+        model = trained_at(case, factor).model
+        after = [likeness(*pairs(case, model, mode)) for mode in (True, False)]
+        if all(finds_less(old, new) < CERTAIN for pair, new in zip(both, after, strict=True) for old in pair):
+            return factor, after[1]
+    return None
 
 
 def _cause(case: Case, strange: bool) -> tuple[Component, str, str]:

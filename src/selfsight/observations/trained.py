@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from selfsight.instruments.clock import Allowance
 from selfsight.instruments.randomness import replayed
 from selfsight.instruments.snapshot import Snapshot
+from selfsight.observations.rates import times
 
 if TYPE_CHECKING:
     from selfsight.case import Case, Trial
@@ -32,6 +33,14 @@ def trained(case: Case, steps: int = STEPS, seconds: float = SECONDS) -> Trial:
         memory[steps] = (trial, Snapshot(trial.model), taken)
     trial, snapshot, _ = memory[steps]
     snapshot.restore()
+    return trial
+
+
+def trained_at(case: Case, factor: float, steps: int = STEPS, seconds: float = SECONDS) -> Trial:
+    """The same training with every rate multiplied by a factor, as many steps as `trained` made. Not kept."""
+    made, trial = steps_taken(case, steps), case.begin()
+    with replayed(0), times(factor):
+        _train(case, trial, made, seconds)
     return trial
 
 
