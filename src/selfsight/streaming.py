@@ -70,9 +70,7 @@ class TooFew(Exception):
     """Why there can be no stream."""
 
 
-def stream(
-    case: Case, batches: list[Any], seconds: float = SECONDS, factor: float = 1.0, decay: float = 1.0
-) -> Stream:
+def stream(case: Case, batches: list[Any], seconds: float = SECONDS, factor: float = 1.0, decay: float = 1.0) -> Stream:
     """Trains a fresh model on the first two thirds of `batches`, over and over, and judges it on the rest.
 
     factor, decay: what every learning rate and every weight decay is multiplied by while a step is made.

@@ -88,6 +88,15 @@ def test_answers_that_were_reshaped_show_though_noise_hides_the_inputs() -> None
     assert alarms(WhatItSees(), noisy(renamed)) == [(Grade.MEASURED, "not-what-you-think")]
 
 
+def test_noise_in_the_place_of_pictures_is_proven() -> None:
+    some = photographs()
+    some[::2] = 0.2 * noise(48, 3, 16, 16)
+    assert alarms(WhatItSees(), of_pictures(some)) == [(Grade.PROVEN, "not-what-you-think")]
+    a_class_of_its_own = torch.arange(len(some)) % 2
+    assert alarms(WhatItSees(), of_pictures(some, a_class_of_its_own)) == []
+    assert alarms(WhatItSees(), of_pictures(photographs() + 3 * noise(96, 3, 16, 16))) == []
+
+
 def test_grey_repeated_along_the_wrong_dimension_is_proven() -> None:
     grey = photographs()[:, :1]
     tiled = grey.repeat(1, 1, 1, 3).reshape(-1, 3, 16, 16)

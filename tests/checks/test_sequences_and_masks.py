@@ -26,7 +26,11 @@ class Encoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.embed, self.read, self.say = nn.Embedding(5, 8), nn.GRU(8, 8, batch_first=True, bidirectional=True), nn.Linear(16, 5)
+        self.embed, self.read, self.say = (
+            nn.Embedding(5, 8),
+            nn.GRU(8, 8, batch_first=True, bidirectional=True),
+            nn.Linear(16, 5),
+        )
 
     def forward(self, given: Tensor) -> Tensor:
         return self.say(self.read(self.embed(given))[0])

@@ -39,9 +39,9 @@ class Collapse(Check):
     after. MEASURED where views are found again less than before (sign test over images, p < 1e-3) and the spread of the
     embedding's directions is less than a tenth of what it was; where half as many are found and the spread is less
     than a third or, where no answers are learned, the rank less than a quarter; where spread or rank is so and one
-    answer for all is the loss's optimum; or where views have become no more alike than random pairs (p > .01). Where they are found no
-    more than before, and a tenth of the rate or less lets them be found more, it is the rate. Spread
-    and rank by a bootstrap over images, everything in train and in eval mode.
+    answer for all is the loss's optimum; or where views have become no more alike than random pairs (p > .01).
+    Where they are found no more than before, and a tenth of the rate or less lets them be found more, it is the rate.
+    Spread and rank by a bootstrap over images, everything in train and in eval mode.
     Matters: The loss looks excellent, and the encoder has forgotten what it could tell when it was random.
     Cure: Stop the gradient on one side, restore the term that keeps the embedding spread, or lower the rate.
     Blind: Collapses that take longer than the training here, and those of a head behind an embedding that keeps well.
@@ -85,8 +85,9 @@ class Collapse(Check):
         (now, before), steps = own, steps_taken(case)
         return Finding(
             code=self.code, grade=Grade.MEASURED, component="optimizer", cause="rate-too-large",
-            sentence=f"After {steps} steps {now.hits.mean():.0%} of views find their other view, {before.hits.mean():.0%} "
-            f"before training; after as many at the rate times {factor:g}, {then.hits.mean():.0%}.",
+            sentence=f"After {steps} steps {now.hits.mean():.0%} of views find their other view, "
+            f"{before.hits.mean():.0%} before training; after as many at the rate times {factor:g} "
+            f"{then.hits.mean():.0%} do.",
             cure=f"Multiply the learning rate by {factor:g}, then search around it.",
             place=of_code(case.program.optimizer, "optimizer"),
             evidence={

@@ -38,9 +38,9 @@ class FadedRate(Check):
     """A schedule that was meant to be stepped once an epoch ends a training early when it is stepped with every batch.
 
     Detected: The rate is followed through the program's own steps. Where it falls below 1/1,000 of its highest before
-    half of the planned steps and stays there, the training is made up to that step, and then as many steps again with the
-    rate held at its highest. MEASURED where these lower the loss on batches kept aside (Wilcoxon, p < 1e-3), by a tenth
-    of the way to the best answer or more.
+    half of the planned steps and stays there, the training is made up to that step, and then as many steps again with
+    the rate held at its highest. MEASURED where these lower the loss on batches kept aside (Wilcoxon, p < 1e-3), by a
+    tenth of the way to the best answer or more.
     Matters: The loss flattens as if all were learned, while nothing is being learned any more.
     Cure: Step the schedule once an epoch, or give it the length of the training in steps.
     Blind: Schedules between epochs, plans that are not given, and a rate that fades after the first 400 steps.

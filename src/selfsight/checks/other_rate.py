@@ -34,9 +34,9 @@ class OtherRate(Check):
     """A rate can be so large that a frozen batch is fitted by force and nothing else is ever learned.
 
     Detected: Where some seconds of the program's own training answer examples kept aside no better than a constant, the
-    same training is made again with every rate multiplied by 0.1, 0.01, 0.001, 100 and 10,000. MEASURED where one of
-    them learns (Wilcoxon against the constant, p < 1e-3), or where it does so without weight decay. A larger rate is advised only where the program's planned
-    steps would not be enough: slow is not sick.
+    same training is made again with every rate multiplied by 0.1, 0.01, 0.001, 100 and 10,000, and without weight decay
+    where there is some. MEASURED where one of these learns (Wilcoxon against the constant, p < 1e-3). A larger rate is
+    advised only where the program's planned steps would not be enough: slow is not sick.
     Matters: A rate out of place looks like every other fault: the loss sits at the constant answer's.
     Cure: Take the rate that learned, then search around it.
     Blind: Trainings that need more than some hundred steps to begin.
@@ -86,8 +86,8 @@ class OtherRate(Check):
         most = max(float(group.get("weight_decay", 0)) for group in case.begin().optimizer.param_groups)
         return Finding(
             code=self.code, grade=Grade.MEASURED, component="optimizer", cause="weight-decay",
-            sentence=f"With its weight decay of {most:g} the training comes to {max(0.0, now):.2f} of the way to the best "
-            f"answer on examples kept aside; without, to {then:.2f}.",
+            sentence=f"With its weight decay of {most:g} the training comes to {max(0.0, now):.2f} of the way to the "
+            f"best answer on examples kept aside; without, to {then:.2f}.",
             cure="Lower the weight decay. In Adam it enters the gradient and is not scaled by the rate as in AdamW.",
             place=of_code(case.program.optimizer, "optimizer"),
             evidence={"weight decay": most, "progress then": then, "progress now": now},

@@ -26,7 +26,7 @@ LONG = 4
 
 @dataclass(frozen=True)
 class RepeatedInput(Check):
-    """A network that may not look ahead learns from the next word; not shifted by one, its targets are the words it reads.
+    """A network that may not look ahead learns from the next word; without a shift it is asked for the word it reads.
 
     Detected: PROVEN where the targets that one of torch's criteria gets are, number by number, the sequences of whole
     numbers that the model was given, in every batch, and the model is causal: what it says at a place does not change,
@@ -56,8 +56,8 @@ class RepeatedInput(Check):
         yield Finding(
             code=self.code, grade=Grade.PROVEN, component="labels", cause="targets-unshifted",
             place=of_code(case.program.criterion or case.program.loss, "loss"),
-            sentence=f"At each of {given.shape[1]} places the model, which cannot look ahead, is asked for the very number "
-            f"it is given there, in all {len(case.batches)} batches.",
+            sentence=f"At each of {given.shape[1]} places the model, which cannot look ahead, is asked for the very "
+            f"number it is given there, in all {len(case.batches)} batches.",
             cure="Give x[:, :-1] and ask for x[:, 1:].",
             evidence={"places": given.shape[1], "batches": len(case.batches)},
         )  # fmt: skip
@@ -89,7 +89,9 @@ class _Reader(nn.Module):
 
 def _sequence(case: Case, batch: Any) -> Tensor | None:
     """(N, T) whole numbers, the only such tensor that enters the model; None where there is none, or several."""
-    found = [t for t in entering(case, batch).values() if t.ndim == 2 and not t.is_floating_point() and t.shape[1] >= LONG]
+    found = [
+        t for t in entering(case, batch).values() if t.ndim == 2 and not t.is_floating_point() and t.shape[1] >= LONG
+    ]
     return found[0] if len(found) == 1 else None
 
 

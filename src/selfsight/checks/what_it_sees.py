@@ -18,7 +18,7 @@ from selfsight.instruments.nest import leaves, rebuilt
 from selfsight.instruments.place import of_code
 from selfsight.observations.items import digest, inside
 from selfsight.observations.layout import misread
-from selfsight.observations.pictures import entering, flat, one_example, together
+from selfsight.observations.pictures import entering, flat, kinship, one_example, together
 from selfsight.observations.targets import answers
 from selfsight.planted import Quarters, tiny
 from selfsight.program import Program
@@ -30,16 +30,20 @@ BLANKS = 3
 MANY = 0.25
 """With so many of them blank, and answers that differ, what is blank is no class of its own."""
 
+SIDE, NOISE, MOST = 16, 0.15, 0.9
+"""Neighbours of a picture of pure noise of this side correlate by 0 +- 0.05; at least so many pictures have to be
+plainly one or the other."""
+
 
 @dataclass(frozen=True)
 class WhatItSees(Check):
     """The last tensor before the network is the one that counts: transforms, collating and moving are behind it.
 
     Detected: What the program hands to its model is caught in the call. PROVEN: numbers that are not finite and make
-    the loss so; a quarter of the pictures blank though their answers differ, or clearly more than half of them blank;
-    every example the same; a grey picture repeated along the wrong dimension; the same normalisation twice in one
-    chain. MEASURED: read in another order of rows, columns and channels the pictures, or those that are the answers,
-    are far smoother (sign test).
+    the loss so; a quarter of the pictures blank, or mere noise, though their answers differ, or clearly more than half
+    of them blank; every example the same; a grey picture repeated along the wrong dimension; the same normalisation
+    twice in one chain. MEASURED: read in another order of rows, columns and channels the pictures, or those that are
+    the answers, are far smoother (sign test).
     Notes: a few blank pictures, three equal channels, numbers 0 to 255 without a layer that normalises.
     Matters: A loader that answers a broken file with zeros, or reshape in the place of permute, costs no error message.
     Cure: Draw a batch as it enters the model. permute moves axes, reshape only renames them.
@@ -62,6 +66,7 @@ class WhatItSees(Check):
             shown = _lone_pictures(case)
         for name, found in shown.items():
             yield from self._blank(case, name, found, seen.get(name, []))
+            yield from self._noise(case, name, found, seen.get(name, []))
             yield from self._order(case, name, found)
         for name, found in _pictures_of(case).items():  # answers, too: noise on the way in may hide how they lie
             if not any(misread(other) for other in shown.values()):
@@ -114,6 +119,24 @@ class WhatItSees(Check):
         cure = "Look for files that cannot be decoded and are answered with zeros."
         grade = Grade.PROVEN if often or differ else Grade.NOTE
         yield self._finding(case, grade, wrong, cure, blank=count, pictures=len(blank))
+
+    def _noise(self, case: Case, name: str, shown: Tensor, tensors: list[Tensor]) -> Iterator[Finding]:
+        """Some pictures have pixels that know nothing of their neighbours, and others are pictures."""
+        if min(shown.shape[2:]) < SIDE:
+            return
+        like = kinship(shown)
+        noise, seen = like.abs() < NOISE, like > 2 * NOISE
+        count = int(noise.sum())
+        shares = noise.float().mean(), seen.float().mean()
+        if count < BLANKS or sum(shares) < MOST or min(shares) < MANY:
+            return
+        wrong = (
+            f"{count} of {len(shown)} pictures that enter the model as {name} are noise, pixels that know nothing of "
+            f"their neighbours; in the others neighbours are alike ({float(like[seen].mean()):.2f})."
+        )
+        cure = "Look for files that cannot be decoded and are answered with zeros, before noise is added."
+        grade = Grade.PROVEN if _answers_differ(case, noise, tensors) else Grade.NOTE
+        yield self._finding(case, grade, wrong, cure, noise=count, pictures=len(shown))
 
     def _order(self, case: Case, name: str, shown: Tensor) -> Iterator[Finding]:
         found = misread(shown)
@@ -194,7 +217,9 @@ def _lone_pictures(case: Case) -> dict[str, Tensor]:
 
 
 def _answers_differ(case: Case, blank: Tensor, tensors: list[Tensor]) -> bool:
-    """Whether blank pictures, one to an example, are to be answered in different ways."""
+    """Whether blank pictures are to be answered in different ways; between views each example is its own answer."""
+    if case.has("views"):
+        return True
     told = answers(case, count=len(tensors))
     if not tensors or told is None or len(told) != len(blank) or sum(len(tensor) for tensor in tensors) != len(blank):
         return False

@@ -9,11 +9,17 @@ SYMPTOMS = {"B801", "B802", "L308", "R701", "R703"}
 """The checks that tell how a fault shows, or in which part it lies, and not what it is."""
 
 FOLLOWS = {
-    "nothing-to-learn": {"ignores-targets", "mixes-examples"},
+    "nothing-to-learn": {
+        "ignores-targets",
+        "mixes-examples",
+        "teacher-is-student",
+        "teacher-gets-gradient",
+        "no-stop-gradient",
+    },
     "target-constant": {"one-batch-forever", "sorted-batches"},
 }
 """What is only the consequence of another cause that was found: a loss that reads no targets leaves nothing to learn,
-and batches that never change have constant targets."""
+nor does one that may draw both of its sides to one point, and batches that never change have constant targets."""
 
 
 def ranked(findings: list[Finding]) -> list[Finding]:

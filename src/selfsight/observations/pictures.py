@@ -68,6 +68,14 @@ def flat(shown: Tensor) -> Tensor:
     return (high - low <= 1e-5 * torch.maximum(high.abs(), low.abs())).all(1)
 
 
+def kinship(shown: Tensor) -> Tensor:
+    """(M, C, H, W) -> (M,) correlation of neighbouring pixels, 0 for noise that is drawn for each by itself."""
+    grey = shown.float().mean(1)
+    grey = grey - grey.mean((1, 2), keepdim=True)
+    products = (grey[:, :, 1:] * grey[:, :, :-1]).mean((1, 2)) + (grey[:, 1:] * grey[:, :-1]).mean((1, 2))
+    return products / 2 / grey.square().mean((1, 2)).clamp_min(1e-20)
+
+
 def shapes_of(shown: Tensor) -> Tensor:
     """(M, C, H, W) -> (M, F) grey thumbnails, each with its mean and contrast taken out: form without colour."""
     small = adaptive_avg_pool2d(shown.float().mean(1, keepdim=True), CELLS).flatten(1)
