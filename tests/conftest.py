@@ -69,3 +69,27 @@ def photo_folder(photographs: np.ndarray, tmp_path_factory: pytest.TempPathFacto
         place.mkdir(exist_ok=True)
         Image.fromarray(patch).save(place / f"{number:03}.png")
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def restorer_run(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A run of Restore on colour pictures of 32 pixels, saved before its first step: its answers are noise that keeps
+    to what was left."""
+    from selfsight.checkpoint import write_tensors
+    from selfsight.encoders import Small
+    from selfsight.plan import build
+    from selfsight.recipe import Recipe, to_json
+    from selfsight.restorers import CamNet
+    from selfsight.run import Run
+    from selfsight.tasks import Restore
+
+    folder = tmp_path_factory.mktemp("restorer") / "g"
+    recipe = Recipe(
+        data=str(tmp_path_factory.mktemp("none")), task=Restore(restorer=CamNet(width=8)), encoder=Small(width=8)
+    )
+    run = Run.create(folder)
+    run.write("recipe", to_json(recipe))
+    run.write("plan", {"size": 32, "channels": 3})
+    tensors = {f"model.{name}": value for name, value in build(recipe, 32, 3).state_dict().items()}
+    write_tensors(folder / "checkpoints" / "step-000000000.safetensors", tensors, {"step": 0, "steps": 1, "seed": 0})
+    return str(folder)

@@ -7,13 +7,14 @@ from PIL import Image
 from rich.console import Console
 
 import selfsight
+from selfsight.answerer import Answerer
 from selfsight.cli import main, run
 from selfsight.config import parse, recipe_of, recipe_parser
 from selfsight.corruptions import Chain, CutOut, Decolour, Downsample
 from selfsight.encoders import Small
 from selfsight.errors import UserError
 from selfsight.restorers import CamNet
-from selfsight.restoring import Restoring, restore
+from selfsight.restoring import restore
 from selfsight.seeds import generator
 from selfsight.selection import Selection
 
@@ -29,7 +30,7 @@ def trained(photo_folder, tmp_path_factory):
 
 
 def test_answers_differ_and_are_the_same_for_the_same_draws(trained):
-    restoring = Restoring.open(trained)
+    restoring = Answerer.open(trained)
     left = torch.rand(2, 3, 32, 32, generator=generator("left"))
     answers = restoring.answers(left, 3, generator("ways"))
     assert answers.shape == (2, 3, 3, 32, 32)
@@ -43,7 +44,7 @@ def test_the_weights_are_those_of_the_checkpoint(trained):
     from selfsight.encoder import read_weights
 
     tensors, _ = read_weights(str(sorted((trained / "checkpoints").iterdir())[-1]))
-    for name, value in Restoring.open(trained).stack.state_dict().items():
+    for name, value in Answerer.open(trained).stack.state_dict().items():
         assert torch.equal(value, tensors[f"model.parts.restorer.{name}"])
 
 

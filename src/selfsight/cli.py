@@ -71,7 +71,10 @@ def pretrain(words: Words) -> int:
     parser.prog = "selfsight pretrain"
     parser.usage = "selfsight pretrain IMAGES [--task NAME] [--encoder NAME] [--minutes M] [--out RUN] [--strict] ..."
     parser.add_argument("--out", type=str, default=None, help="The run's folder; runs/<time>_<task> where not given.")
-    parser.epilog = "--strict stops at what the doctor finds before the training or in its first minute (exit code 1)."
+    parser.epilog = (
+        "--strict stops at what the doctor finds before the training or in its first minute (exit code 1). --views "
+        "generated --restorer RUN gives SimCLR, BYOL and VICReg what a run of Restore imagines."
+    )
     strict = "--strict" in words  # no setting of the run: a configuration that is written down does not hold it
     settings = parse(parser, images_first([word for word in words if word != "--strict"]))
     out = settings.pop("out")
@@ -163,6 +166,29 @@ def restore(words: Words) -> int:
     return 0
 
 
+def imagine(words: Words) -> int:
+    from selfsight.config import corruptions_asked
+
+    parser = _parser("imagine", "Answer several ways to what is left of every image, and keep the answers as views.")
+    parser.add_argument("run", help="a run of --task Restore")
+    parser.add_argument("data", help="the images")
+    parser.add_argument("--answers", type=int, default=4, help="to each image (default: 4)")
+    parser.add_argument("--out", default="answers.store", help="the folder (default: answers.store)")
+    parser.add_argument("--through", help="a run whose encoder judges them; the restorer's own where not given")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.epilog = "--corruption NAMES takes something else from the images than the run's own corruption."
+    corruptions, rest = corruptions_asked(words)
+    given = parser.parse_args(rest)
+    if len(corruptions) > 1:
+        raise UserError("imagine takes one corruption; join several by +: --corruption decolour+downsample.")
+    from selfsight.imagining import imagine as several
+
+    taken = corruptions[0] if corruptions else None
+    settings = {"answers": given.answers, "through": given.through, "seed": given.seed}
+    print(several(given.run, given.data, out=given.out, corruption=taken, **settings))
+    return 0
+
+
 def show(words: Words) -> int:
     from selfsight.config import corruptions_asked, parse, recipe_of, recipe_parser
 
@@ -176,7 +202,7 @@ def show(words: Words) -> int:
     )
     words = images_first(words)
     corruptions = list[Any]()
-    if not any(word.partition("=")[0] == "--task" for word in words):  # else it is the task's own
+    if not any(word.partition("=")[0] in ("--task", "--views") for word in words):  # else it is the task's own
         corruptions, words = corruptions_asked(words)
     settings = parse(parser, words)
     out = settings.pop("out")
@@ -323,6 +349,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Words], int]]] = {
     "evaluate": ("judge an encoder on labelled images, beside honest baselines", evaluate),
     "transfer": ("fine-tune an encoder on train and judge it on val, prior shown", transfer),
     "restore": ("take from pictures what a run's corruption takes, and answer several ways", restore),
+    "imagine": ("keep several answers to every image, as views for pretrain", imagine),
     "show": ("draw what the network is asked", show),
     "embed": ("write embeddings and names of images", embed),
     "export": ("write the encoder as safetensors or ONNX", export),

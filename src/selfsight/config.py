@@ -20,14 +20,19 @@ from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from selfsight.corruption import Corruption
 from selfsight.corruptions import spelled
+from selfsight.described import made
 from selfsight.errors import UserError, nearest
 from selfsight.recipe import Recipe, to_json
 from selfsight.task import Task
 from selfsight.together import Together
+from selfsight.views import called
 
 DEFAULT = "default"
 DEFAULT_TASK = "SimCLR"
 TASK_HELP = f"What the network is asked: one of these, or a class of yours as my_file.MyTask. (default: {DEFAULT_TASK})"
+
+VIEWS = ("--views", "--restorer")
+"""Short for settings of the task."""
 
 
 def recipe_parser() -> ArgumentParser:
@@ -45,7 +50,7 @@ def recipe_parser() -> ArgumentParser:
 def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
     """The settings in `argv`. Raises UserError, with the nearest known name where one is misspelt."""
     try:
-        return parser.parse_args(_one_task(_together(_corrupted(argv))))
+        return parser.parse_args(_one_task(_together(_corrupted(_viewed(_with_branches(argv))))))
     except (argparse.ArgumentError, argparse.ArgumentTypeError, TypeError, ValueError, KeyError) as error:
         raise UserError(explain_error(parser, str(error))) from error
 
@@ -92,6 +97,8 @@ def merge(below: Any, above: Any) -> Any:
         return above
     if "class_path" in above and _short(above) != _short(below):
         return dict(above)
+    if "class_path" in below and not {"class_path", "init_args"} & set(above):  # loose settings of what is named below
+        above = {"init_args": above}
     return {**below, **{key: merge(below[key], value) if key in below else value for key, value in above.items()}}
 
 
@@ -168,6 +175,8 @@ def explain_error(parser: ArgumentParser, message: str) -> str:
     )
     if unknown:
         key = next(name for name in unknown.groups() if name).rstrip(".").replace("init_args.", "")
+        above = [name for name in re.findall(r'Parser key "(\w+)"', text)[1:] if name not in key.split(".")]
+        key = ".".join([*above, key])
         if key.split(".")[0] == "corruption":
             return "The task takes no corruption: give --task Restore with it, or `selfsight show --corruption` alone."
         known = _known_names(parser)
@@ -178,6 +187,8 @@ def explain_error(parser: ArgumentParser, message: str) -> str:
         return f"There is no setting {key!r}{best}. `selfsight pretrain --help` lists them all."
     if "selfsight.Together'" in text and "required: tasks" in text:
         return "Together needs its tasks: name them one after the other, --task Rotation --task SimCLR."
+    if "does not correspond to a subclass of Views" in text:
+        return "The task compares no views of one image: give --views with SimCLR, BYOL or VICReg."
     missing = re.search(r'"(\w+)" is required|Key "(\w+)" is required|required: (\w+)', text)
     if missing and "data" in missing.groups():
         return "Which images? Give a folder: `selfsight pretrain PHOTOS`."
@@ -325,6 +336,39 @@ def _corrupted(argv: Sequence[str]) -> list[str]:
     return [*rest, f"--task.corruption={json.dumps(to_json(asked[0]))}"] if asked else rest
 
 
+def _with_branches(argv: Sequence[str]) -> list[str]:
+    """`--task.restorer camnet.json` with what is in the file, at any depth."""
+    words = list(argv)
+    for i, word in enumerate(words[1:], 1):
+        if words[i - 1].startswith("--task.") and word.endswith((".json", ".yaml", ".yml")) and Path(word).is_file():
+            words[i] = json.dumps(_read(word))
+    return words
+
+
+def _viewed(argv: Sequence[str]) -> list[str]:
+    """`--views generated --restorer runs/g` as the setting of the task that it is; a corruption named beside it is the
+    views' own. Raises UserError where a restorer is named and no views.
+    """
+    words = [part for word in argv for part in (word.split("=", 1) if word.startswith(VIEWS) else [word])]
+    told = {name: words[i + 1] for i, name in enumerate(words[:-1]) if name in VIEWS}
+    if not told:
+        return list(argv)
+    if "--views" not in told:
+        raise UserError("A restorer makes views: --views generated --restorer runs/g. It is trained by --task Restore.")
+    rest = [word for i, word in enumerate(words) if not {word, words[i - 1] if i else ""} & set(VIEWS)]
+    settings = {"restorer": told["--restorer"]} if "--restorer" in told else dict[str, Any]()
+    corruptions, rest = corruptions_asked(rest)
+    if len(corruptions) > 1:
+        raise UserError("Views take one corruption; join several by +: --corruption decolour+downsample.")
+    if corruptions:
+        settings["corruption"] = to_json(corruptions[0])
+    kind = called(told["--views"])
+    described = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": settings}
+    named = [i + 2 for i, word in enumerate(rest) if word in ("--task", "--config")]
+    place = named[-1] if named else 0  # before settings of the views that follow
+    return [*rest[:place], f"--task.views={json.dumps(described)}", *rest[place:]]
+
+
 def _corruption_named(name: str) -> dict[str, Any]:
     """All settings of the corruption that a short name, a file or a class stands for."""
     if name.endswith((".json", ".yaml", ".yml")):
@@ -348,10 +392,4 @@ def _set_corruption(described: dict[str, Any], name: str, value: str) -> None:
 
 
 def _corruption(described: Mapping[str, Any]) -> Corruption:
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--corruption", type=Corruption)
-    try:
-        return parser.instantiate(parser.parse_object({"corruption": described})).corruption
-    except (argparse.ArgumentError, TypeError, ValueError, KeyError) as error:
-        lines = [line.strip(" -:") for line in str(error).splitlines() if 'Parser key "corruption"' not in line]
-        raise UserError(": ".join(line for line in lines if line) + ".") from error
+    return made(described, Corruption)  # type: ignore[type-abstract]

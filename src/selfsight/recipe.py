@@ -14,12 +14,14 @@ from selfsight.distance import Distance
 from selfsight.encoder import Backbone
 from selfsight.encoders import Small, named
 from selfsight.errors import UserError
+from selfsight.images.views import Views
 from selfsight.optimizer import Optimization
 from selfsight.restorer import Restorer
 from selfsight.source import Source
 from selfsight.sources.guess import guess
 from selfsight.task import Task
 from selfsight.tasks import SimCLR
+from selfsight.view import ViewSource
 
 Precision = Literal["auto", "32-true", "bf16-mixed"]
 
@@ -90,7 +92,9 @@ class Recipe:
 
 def to_json(value: Any) -> Any:
     """A recipe (or any frozen value of one) as plain JSON: a dataclass becomes its fields, a final names its class."""
-    if isinstance(value, Task | Backbone | Source | Corruption | Restorer | Distance):
+    if isinstance(value, Views):  # stands for itself wherever views are named
+        return _fields(value)
+    if isinstance(value, Task | Backbone | Source | Corruption | Restorer | Distance | ViewSource):
         return {"class_path": f"{type(value).__module__}.{type(value).__qualname__}", "init_args": _fields(value)}
     if dataclasses.is_dataclass(value):
         return _fields(value)

@@ -1,4 +1,4 @@
-"""A trained restorer, taken up from its run: what is taken from pictures, and several answers to what is left.
+"""`restore`: what a trained restorer's corruption takes from pictures, and several answers to what is left, on a page.
 
 Shapes: N pictures, K answers to each, C channels, S side.
 """
@@ -7,69 +7,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
 from rich.console import Console
-from torch import Generator, Tensor
+from torch import Tensor
 
-from selfsight.checkpoint import fill
-from selfsight.config import configure
+from selfsight.answerer import Answerer
 from selfsight.corruption import Corrupted
 from selfsight.corruptions import spelling
 from selfsight.encoder import Encoder
 from selfsight.errors import UserError
 from selfsight.images.decode import to_pixels
 from selfsight.maths.distances import sharpness, spread
-from selfsight.plan import build
 from selfsight.reporting.answers import Restored, write_answers
-from selfsight.restorer import Stack
-from selfsight.run import Run
 from selfsight.seeds import generator
 from selfsight.sources import Folder
-from selfsight.tasks.restore import Restore, gauge
+from selfsight.tasks.restore import gauge
 
 DRAWN = 12
 """Pictures of a folder that are shown."""
-
-
-@dataclass(frozen=True)
-class Restoring:
-    """What a run of Restore learned, in eval mode."""
-
-    task: Restore
-    encoder: Encoder
-    stack: Stack
-
-    @staticmethod
-    def open(path: str | os.PathLike[str]) -> Restoring:
-        """Raises UserError where there is no run, where it is not one of Restore, or has no checkpoint yet."""
-        run = Run.open(path)
-        recipe, plan = configure(run.json("recipe")), run.json("plan")
-        if not isinstance(recipe.task, Restore):
-            raise UserError(
-                f"{run.path} was trained on {type(recipe.task).__name__}, which restores nothing: give a run of "
-                "`selfsight pretrain --task Restore`."
-            )
-        if not plan or not run.checkpoints():
-            raise UserError(f"{run.path} has learned nothing yet: `selfsight resume {run.path}` goes on with it.")
-        model = build(recipe, plan["size"], plan["channels"])
-        fill(run, model)
-        model.eval().requires_grad_(False)
-        return Restoring(recipe.task, model.encoder, cast(Stack, model.parts["restorer"]))
-
-    def taken(self, images: Tensor, draws: Generator) -> Corrupted:
-        """(N, C, S, S) in [0, 1] -> what the run's own corruption leaves of them."""
-        return self.task.corruption(images, draws)
-
-    @torch.no_grad()
-    def answers(self, left: Tensor, ways: int, draws: Generator) -> Tensor:
-        """What is left of pictures (N, C, S, S) in [0, 1] -> K = ways answers to each, (N, K, C, S, S)."""
-        z = self.encoder(left)
-        return torch.stack([self.stack(left, self.stack.draw(len(left), draws), z)[-1] for _ in range(ways)], 1)
 
 
 def restore(
@@ -88,14 +46,14 @@ def restore(
     """
     if ways < 2:
         raise UserError(f"--ways is a number of answers, at least 2, not {ways}.")
-    console, restoring = console or Console(stderr=True), Restoring.open(run)
+    console, restoring = console or Console(stderr=True), Answerer.open(run)
     names, pixels, skipped = _pictures(images, restoring.encoder, seed)
     truth = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
     corrupted = restoring.taken(truth, generator(seed, "taken"))
     answers = restoring.answers(corrupted.images, ways, generator(seed, "ways"))
     shown = [_restored(restoring, names[i], truth[i], corrupted, answers[i], i) for i in range(len(names))]
     path = Path(out) if out is not None else Path(run) / "restored.html"
-    write_answers(shown, spelling(restoring.task.corruption), str(run), skipped, path)
+    write_answers(shown, spelling(restoring.corruption), str(run), skipped, path)
     for text in skipped:
         console.print(f"left out: {text}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"{len(shown)} pictures, {ways} answers to each", highlight=False)
@@ -130,9 +88,7 @@ def _pictures(
     return names, np.stack(pixels), skipped
 
 
-def _restored(
-    restoring: Restoring, name: str, truth: Tensor, corrupted: Corrupted, answers: Tensor, i: int
-) -> Restored:
+def _restored(restoring: Answerer, name: str, truth: Tensor, corrupted: Corrupted, answers: Tensor, i: int) -> Restored:
     """One picture of the page. Distances are in units of that of what was left."""
     one, every, left = truth[None], answers[None], corrupted.images[i]
     judge = gauge(restoring.task.distance, truth.shape[0])

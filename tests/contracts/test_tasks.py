@@ -22,10 +22,22 @@ from selfsight.sources import Folder
 from selfsight.task import Model
 from selfsight.together import Together
 from selfsight.train import State, train
+from selfsight.views import GeneratedViews
 
 TASKS = [getattr(tasks, name) for name in tasks.__all__]
 TASKS.append(lambda: Together(tasks=(tasks.Rotation(), tasks.VICReg()), how="summed"))
 
+IMAGINED = {
+    "two of many": lambda run: tasks.SimCLR(views=GeneratedViews(restorer=run)),
+    "most different": lambda run: tasks.SimCLR(views=GeneratedViews(restorer=run, choose="most_different", answers=3)),
+    "all, weighed": lambda run: tasks.SimCLR(views=GeneratedViews(restorer=run, choose="all", answers=3, weigh=1.0)),
+    "all, summed": lambda run: tasks.SimCLR(views=GeneratedViews(restorer=run, choose="all"), positives="sum"),
+    "BYOL of all": lambda run: tasks.BYOL(views=GeneratedViews(restorer=run, choose="all", answers=3, weigh=0.5)),
+    "VICReg, images too": lambda run: tasks.VICReg(
+        views=GeneratedViews(restorer=run, choose="all", beside="image", answers=2, share=0.5, weigh=0.5)
+    ),
+}
+"""Tasks that compare views, with imagined ones."""
 
 LONGER = {tasks.SameOrDifferent: 150}
 """Steps for tasks that are slow to begin: one bit a pair, of pictures with other hues and tones."""
@@ -35,8 +47,13 @@ NEARLY = {tasks.Restore: 0.03}
 worse than the best one, as answers are clamped and gradients count."""
 
 
-@pytest.fixture(params=TASKS, ids=[getattr(task, "__name__", "?").replace("<lambda>", "Together") for task in TASKS])
+@pytest.fixture(
+    params=[*TASKS, *IMAGINED],
+    ids=[*(getattr(task, "__name__", "?").replace("<lambda>", "Together") for task in TASKS), *IMAGINED],
+)
 def task(request):
+    if isinstance(request.param, str):
+        return IMAGINED[request.param](request.getfixturevalue("restorer_run"))
     return request.param()
 
 
@@ -75,6 +92,8 @@ def run(state, photographs, until=None):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_loss_is_a_finite_scalar_whose_gradient_reaches_the_encoder(task, photographs, channels):
+    if channels == 1 and isinstance(getattr(task, "views", None), GeneratedViews):
+        pytest.skip("this restorer answers in colour alone")
     model = model_of(task, channels)
     example = task.prepare(batch_of(photographs, channels=channels), now())
     outcome = task.loss(task.predict(model, example), example)

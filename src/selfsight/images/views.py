@@ -17,12 +17,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Generator, Tensor
 
+from selfsight.batch import Batch, Example
 from selfsight.images import colour
 from selfsight.images.resample import blur_matrix, resize_matrix, rotate, separable
+from selfsight.view import ViewSource
 
 
 @dataclass(frozen=True, kw_only=True)
-class Views:
+class Views(ViewSource):
     """What may change between two pictures of one image, and so what the network learns to ignore.
 
     Good where the classes survive every change below. Poor where a change takes away what tells the classes apart:
@@ -33,6 +35,8 @@ class Views:
     """Share of the image's area that a crop keeps, (least, most) in (0, 1]."""
     ratio: tuple[float, float] = (0.75, 4 / 3)
     """Width over height of a crop, (least, most)."""
+    edge: float = 0.0
+    """Chance that a crop is moved until it touches one of the image's four edges."""
     flip: float = 0.5
     """Chance of a left-right flip."""
     rotate: float = 0.0
@@ -60,7 +64,7 @@ class Views:
         low, high = self.crop
         if not 0 < low <= high <= 1:
             raise ValueError(f"crop is (least, most) share of the area, 0 < least <= most <= 1, not {self.crop}")
-        for name in ("flip", "jitter", "gray", "blur", "solarise"):
+        for name in ("edge", "flip", "jitter", "gray", "blur", "solarise"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a chance in [0, 1], not {getattr(self, name)}")
         if not 0 <= self.hue <= 0.5:
@@ -73,6 +77,8 @@ class Views:
         """
         n, _, height, width = images.shape
         top, left, tall, wide = draw_crops(n, height, width, self.crop, self.ratio, generator)
+        if self.edge > 0:
+            top, left = _to_edges(top, left, height - tall, width - wide, self.edge, generator)
         rows = resize_matrix(top.to(images.device), tall.to(images.device), height, height)
         columns = resize_matrix(left.to(images.device), wide.to(images.device), width, width)
         flips = (_uniform(n, generator) < self.flip).to(images.device)
@@ -89,6 +95,9 @@ class Views:
     def pair(self, images: Tensor, generator: Generator) -> Tensor:
         """Two views of each image: (N, C, H, W) uint8 -> (N, 2, C, H, W) float32 in [0, 1]."""
         return self(images.repeat_interleave(2, 0), generator).unflatten(0, (len(images), 2))
+
+    def example(self, batch: Batch, generator: Generator) -> Example:
+        return Example(inputs=self.pair(batch.images, generator), index=batch.index)
 
     def gentle(self) -> Views:
         """The same geometry with every change of colour and sharpness off."""
@@ -148,6 +157,16 @@ def draw_crops(
     top = torch.where(none, ((height - tall) / 2).floor(), top)
     left = torch.where(none, ((width - wide) / 2).floor(), left)
     return top, left, tall, wide
+
+
+def _to_edges(
+    top: Tensor, left: Tensor, lowest: Tensor, rightmost: Tensor, chance: float, generator: Generator
+) -> tuple[Tensor, Tensor]:
+    """Some of the crops at one edge each, any of the four; where along it stays as it was drawn."""
+    moved, edge = _uniform(len(top), generator) < chance, torch.randint(4, (len(top),), generator=generator)
+    top = torch.where(moved & (edge == 0), 0.0, torch.where(moved & (edge == 1), lowest, top))
+    left = torch.where(moved & (edge == 2), 0.0, torch.where(moved & (edge == 3), rightmost, left))
+    return top, left
 
 
 def _uniform(shape: int | tuple[int, ...], generator: Generator, low: float = 0.0, high: float = 1.0) -> Tensor:

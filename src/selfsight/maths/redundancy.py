@@ -1,6 +1,6 @@
 """Losses that keep an embedding from collapsing by its own statistics.
 
-Shapes: N images, P projection.
+Shapes: N images, V pictures of each, P projection.
 """
 
 from __future__ import annotations
@@ -25,3 +25,16 @@ def covariance(z: Tensor) -> Tensor:
     centred = z - z.mean(0)
     products = centred.T @ centred / (len(z) - 1)
     return (products.pow(2).sum() - products.diagonal().pow(2).sum()) / z.shape[1]
+
+
+def disagreement(z: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean squared difference of the pictures of an image, over its pairs, images and P. z (N, V, P) -> scalar.
+
+    weight (N, V), above 0: a pair counts by the product of both its pictures'.
+    """
+    first, second = torch.triu_indices(z.shape[1], z.shape[1], 1, device=z.device)
+    far = (z[:, first] - z[:, second]).square().mean(2)
+    if weight is None:
+        return far.mean()
+    counts = weight[:, first] * weight[:, second]
+    return (far * counts).sum() / counts.sum()

@@ -44,14 +44,6 @@ def write_answers(pictures: Sequence[Restored], corruption: str, run: str, skipp
 def page(pictures: Sequence[Restored], corruption: str, run: str, skipped: Sequence[str]) -> str:
     """The whole page as HTML."""
     ways = len(pictures[0].answers)
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        tag("title", f"Restored {ways} ways by {run}"),
-        tag("style", Markup(SHEET)),
-    )
     told = (
         f"From each picture {corruption} took what it takes; the restorer of {run} was shown what was left and "
         f"answered {ways} times, each time with other codes. No answer has seen the picture."
@@ -59,21 +51,35 @@ def page(pictures: Sequence[Restored], corruption: str, run: str, skipped: Seque
     body = tag(
         "body",
         tag("header", tag("h1", f"Restored {ways} ways"), tag("p", told)),
-        tag("main", [_one(picture, number) for number, picture in enumerate(pictures)], _left_out(skipped)),
+        tag("main", [shown(picture, number) for number, picture in enumerate(pictures)], _left_out(skipped)),
     )
-    return "<!doctype html>\n" + tag("html", head, body, lang="en") + "\n"
+    return "<!doctype html>\n" + tag("html", head_of(f"Restored {ways} ways by {run}"), body, lang="en") + "\n"
 
 
-def _one(picture: Restored, number: int) -> Markup:
-    shown = [("picture", picture.truth), ("what was left", picture.left)]
-    shown += [(f"answer {way + 1}", answer) for way, answer in enumerate(picture.answers)]
+def head_of(title: str) -> Markup:
+    """The head of a page that shows pictures and asks nobody for anything."""
+    return tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        tag("title", title),
+        tag("style", Markup(SHEET)),
+    )
+
+
+def shown(picture: Restored, number: int) -> Markup:
+    """One picture's section: itself, what was left, the answers, and where they differ."""
+    every = [("picture", picture.truth), ("what was left", picture.left)]
+    every += [(f"answer {way + 1}", answer) for way, answer in enumerate(picture.answers)]
     differ = np.repeat((255 * (1 - picture.differ)).astype(np.uint8)[:, :, None], 3, 2)
-    figures = [_figure(name, pixels) for name, pixels in [*shown, ("where answers differ: dark", differ)]]
+    figures = [figure(name, pixels) for name, pixels in [*every, ("where answers differ: dark", differ)]]
     numbers = table(("number", "value"), [(name, f"{v:.3g}") for name, v in picture.numbers.items()], picture.name)
     return section(f"picture-{number}", picture.name, tag("div", figures, class_="answers"), numbers)
 
 
-def _figure(name: str, pixels: np.ndarray) -> Markup:
+def figure(name: str, pixels: np.ndarray) -> Markup:
+    """One picture (H, W, C) uint8 with its name below."""
     side = max(SHOWN, max(pixels.shape[:2]))
     image = tag("img", src=data_address(_png(pixels), "png"), alt=name, width=side, style="image-rendering:auto")
     return tag("figure", image, tag("figcaption", name, class_="note"))

@@ -4,7 +4,10 @@ Grill et al. 2020, "Bootstrap your own latent: A new approach to self-supervised
 (https://github.com/google-deepmind/deepmind-research/tree/master/byol). We depart in the twin's starting momentum: the
 paper's 0.996 is for a million steps; a training of some thousand needs a twin that moves.
 
-Shapes: N images, V = 2 views, P projection.
+Where a view source shows more than two pictures of an image, each foretells every other; the loss is twice the mean
+over these, which for two is the paper's sum.
+
+Shapes: N images, V views of each, 2 for most, P projection.
 """
 
 from __future__ import annotations
@@ -18,10 +21,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from selfsight.batch import Batch, Example, Now, Outcome, Prediction
+from selfsight.choice import apart, compared, together, weight_of
 from selfsight.encoder import Encoder
 from selfsight.head import perceptron
 from selfsight.images.views import Views
-from selfsight.task import Constant, Model, Task, flat
+from selfsight.task import Constant, Model, Task
+from selfsight.view import ViewSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +34,8 @@ class BYOL(Task):
     """Good with long trainings, and where other images make poor negatives (many near-duplicates). Poor in the first
     minutes; and its loss says little, since a constant answer has the lowest: watch the probe."""
 
-    views: Views = Views(crop=(0.4, 1.0))
-    """What may change between the two views."""
+    views: ViewSource = Views(crop=(0.4, 1.0))
+    """What may change between the two views; or another source of them, on the command line --views generated."""
     momentum: float = 0.98
     """How much of itself the twin keeps in the first step; rises to 1 along a cosine. [0, 1]."""
     hidden: int = 512
@@ -48,21 +53,21 @@ class BYOL(Task):
         }
 
     def prepare(self, batch: Batch, now: Now) -> Example:
-        return Example(inputs=self.views.pair(batch.images, now.generator), index=batch.index)
+        return self.views.example(batch, now.generator)
 
     def predict(self, model: Model, example: Example) -> Prediction:
-        pictures = flat(example)
+        shown, more = compared(self.views, model.encoder, example)
+        pictures, v = shown.flatten(0, 1), shown.shape[1]
         foretold = model.parts["predictor"](model.parts["projector"](model.encoder(pictures)))
         twin = _twin(model)
         with torch.no_grad():
             seen = twin["projector"](twin["encoder"](pictures))
-        return {"first": foretold[0::2], "second": foretold[1::2], "first seen": seen[0::2], "second seen": seen[1::2]}
+        return {**apart(foretold, v), **apart(seen, v, " seen"), **more}
 
     def loss(self, prediction: Prediction, example: Example) -> Outcome:
-        one = _distance(prediction["first"], prediction["second seen"])
-        two = _distance(prediction["second"], prediction["first seen"])
+        foretold, seen, weight = together(prediction), together(prediction, " seen"), weight_of(prediction, example)
         spread = F.normalize(prediction["first seen"].float(), dim=1).std(0).mean() * self.projection**0.5
-        return Outcome(one + two, {"spread of the twin": spread.detach()})
+        return Outcome(2 * _distance(foretold, seen, weight), {"spread of the twin": spread.detach()})
 
     def after_step(self, model: Model, example: Example, prediction: Prediction, now: Now) -> None:
         keep = 1 - (1 - self.momentum) * (math.cos(math.pi * now.share) + 1) / 2
@@ -78,7 +83,7 @@ class BYOL(Task):
         return "How will the twin, who sees the other view, describe it?"
 
     def caption(self, example: Example, i: int) -> str:
-        return "one image, two views"
+        return self.views.caption(example, i)
 
 
 def _twin(model: Model) -> nn.ModuleDict:
@@ -87,6 +92,14 @@ def _twin(model: Model) -> nn.ModuleDict:
     return twin
 
 
-def _distance(foretold: Tensor, seen: Tensor) -> Tensor:
-    """Mean squared distance of the normalised vectors, 2 - 2 cos: equation 2. (N, P) twice -> scalar in [0, 4]."""
-    return 2 - 2 * F.cosine_similarity(foretold.float(), seen.float()).mean()
+def _distance(foretold: Tensor, seen: Tensor, weight: Tensor | None) -> Tensor:
+    """Mean squared distance of the normalised vectors, 2 - 2 cos: equation 2, over all pairs of an image's pictures.
+
+    (N, V, P) twice, weight (N, V) or None -> scalar in [0, 4].
+    """
+    v = foretold.shape[1]
+    far = 2 - 2 * F.cosine_similarity(foretold[:, :, None], seen[:, None], dim=3)
+    counts = (1 - torch.eye(v, device=far.device)).expand_as(far)
+    if weight is not None:
+        counts = counts * weight[:, :, None] * weight[:, None]
+    return (far * counts).sum() / counts.sum()

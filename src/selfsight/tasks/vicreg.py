@@ -4,23 +4,28 @@ Bardes, Ponce, LeCun 2022, "VICReg: Variance-Invariance-Covariance Regularizatio
 equation 6. The paper's variance and covariance terms are sums over the two views; the authors' code halves both
 variances (https://github.com/facebookresearch/vicreg): we follow the paper's text.
 
-Shapes: N images, V = 2 views, P projection.
+Where a view source shows more than two pictures of an image, the squared distance is the mean over its pairs of
+pictures, and the other two terms are twice the mean over pictures.
+
+Shapes: N images, V views of each, 2 for most, P projection.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch.nn.functional as F
+import torch
 from torch import nn
 
 from selfsight.batch import Batch, Example, Now, Outcome, Prediction
+from selfsight.choice import apart, compared, together, weight_of
 from selfsight.encoder import Encoder
 from selfsight.head import perceptron
 from selfsight.images.views import Views
 from selfsight.maths.gather import gathered
-from selfsight.maths.redundancy import EPSILON, covariance, variance
-from selfsight.task import Constant, Model, Task, flat
+from selfsight.maths.redundancy import EPSILON, covariance, disagreement, variance
+from selfsight.task import Constant, Model, Task
+from selfsight.view import ViewSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +33,8 @@ class VICReg(Task):
     """Good with small batches, and where there are no natural negatives. Poor when the projector is narrow: the
     covariance term needs dimensions to spread over."""
 
-    views: Views = Views(crop=(0.4, 1.0))
-    """What may change between the two views."""
+    views: ViewSource = Views(crop=(0.4, 1.0))
+    """What may change between the two views; or another source of them, on the command line --views generated."""
     invariance: float = 25.0
     """Weight of the squared distance of the views (lambda in the paper)."""
     variance: float = 25.0
@@ -45,17 +50,17 @@ class VICReg(Task):
         return {"expander": perceptron(encoder.dim, self.hidden, self.hidden, self.projection)}
 
     def prepare(self, batch: Batch, now: Now) -> Example:
-        return Example(inputs=self.views.pair(batch.images, now.generator), index=batch.index)
+        return self.views.example(batch, now.generator)
 
     def predict(self, model: Model, example: Example) -> Prediction:
-        z = model.parts["expander"](model.encoder(flat(example)))
-        return {"first": z[0::2], "second": z[1::2]}
+        pictures, more = compared(self.views, model.encoder, example)
+        z = model.parts["expander"](model.encoder(pictures.flatten(0, 1)))
+        return {**apart(z, pictures.shape[1]), **more}
 
     def loss(self, prediction: Prediction, example: Example) -> Outcome:
-        z1, z2 = gathered(prediction["first"].float()), gathered(prediction["second"].float())
-        agree = F.mse_loss(z1, z2)
-        spread = variance(z1) + variance(z2)
-        repeat = covariance(z1) + covariance(z2)
+        z, weight = gathered(together(prediction)), weight_of(prediction, example)
+        agree = disagreement(z, None if weight is None else gathered(weight))
+        spread, repeat = (2 * torch.stack([term(one) for one in z.unbind(1)]).mean() for term in (variance, covariance))
         measures = {"invariance": agree, "variance": spread, "covariance": repeat}
         loss = self.invariance * agree + self.variance * spread + self.covariance * repeat
         return Outcome(loss, {name: value.detach() for name, value in measures.items()})
@@ -67,4 +72,4 @@ class VICReg(Task):
         return "Describe both views alike, each number of the description telling something of its own."
 
     def caption(self, example: Example, i: int) -> str:
-        return "one image, two views"
+        return self.views.caption(example, i)

@@ -1,0 +1,346 @@
+"""Do views that a restorer imagines teach an encoder more than ordinary ones?
+
+    python benchmarks/imagined_views.py --data DATA --seconds 240 --seeds 3 --out benchmarks/results/imagined_views.json
+
+SimCLR on colour sets of benchmarks/quality.py (emoji, and the pieces of photographs in colour), at --size pixels. For every
+set and corruption a restorer is trained once on the training images, its answers are made once and kept (`selfsight
+imagine`), and every arm is trained twice:
+
+- equal steps: as many as ordinary views get in so many seconds of one thread;
+- equal time: as many as fit into these seconds, less those of its restorer and its answers.
+
+Arms: ordinary views; imagined alone, also with answers made anew at every step; an answer and the image; half of the
+images; each corruption; of 4 and 8 answers the most different, and all, also with as many images fewer as there are more
+pictures of each ("pictures for images"). Controls: what the corruption left, an untrained restorer, and the nearest other
+image by hand-made features in place of an answer. Every row is one training: set, arm, budget, seed, steps, kNN and logistic
+regression with intervals. A claim is how far an arm is above ordinary views, in points of accuracy, with an interval over
+sets and seeds, which both see the same images; it holds where it is better by more than the interval. Each training is
+kept in WORK as it ends; a second call goes on where the first stopped. Quality of the answers is in WORK beside them.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from default_encoder import T95
+from quality import COLOURFUL, STANDARD
+from record import Claim, conclude, parser
+from rich.console import Console
+from torch import Tensor
+
+import selfsight
+from selfsight.checkpoint import write_tensors
+from selfsight.corruptions import spelled
+from selfsight.embedding import embed_images
+from selfsight.evaluation import evaluate_subjects
+from selfsight.images.handmade import handmade_features
+from selfsight.imagined import Answers, Imagined, writing
+from selfsight.imagining import imagine
+from selfsight.maths.nearest import mean, nearest, unit
+from selfsight.plan import build, engine
+from selfsight.probe import Labelled, Subject
+from selfsight.probes import KNN, Logistic
+from selfsight.recipe import to_json
+from selfsight.run import Run
+from selfsight.sources import Packed, guess
+from selfsight.store import Packing, Store, pack
+from selfsight.storing import learned_from
+from selfsight.tasks import Restore, SimCLR
+from selfsight.train import State, train
+from selfsight.verbs import divide
+from selfsight.views import GeneratedViews
+
+PRECISION = "bf16-mixed"
+QUIET = Console(quiet=True)
+BATCH, KEPT, TIMED = 256, 8, 4
+"""Images a step; answers kept to each image; steps of each arm that are timed."""
+VIEWS = {"emoji": COLOURFUL, "photos/patches": STANDARD}
+MAIN = "decolour+downsample"
+CORRUPTIONS = (MAIN, "decolour", "downsample", "cutout", "cowmask")
+CONTROLS = ("untrained", "left", "neighbour")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of making pairs."""
+
+    name: str
+    source: str | None = MAIN
+    """A corruption or control whose answers are taken; None: ordinary views."""
+    settings: tuple[tuple[str, Any], ...] = ()
+    batch: int = BATCH
+    fresh: bool = False
+    """Answers made anew at every step."""
+
+    def task(self, place: str, work: Path) -> SimCLR:
+        if self.source is None:
+            return SimCLR(views=VIEWS[place])
+        folder = folder_of(work, place, self.source)
+        restorer = folder / ("restorer" if self.fresh else "answers")
+        return SimCLR(views=GeneratedViews(restorer=str(restorer), views=VIEWS[place], **dict(self.settings)))
+
+
+def _arm(name: str, source: str = MAIN, batch: int = BATCH, **settings: Any) -> Arm:
+    return Arm(name, source, tuple(settings.items()), batch)
+
+
+ARMS = (
+    Arm("ordinary", None),
+    _arm("imagined"),
+    Arm("imagined anew", fresh=True),
+    _arm("answer and image", beside="image"),
+    _arm("half imagined", share=0.5),
+    *(_arm(f"imagined, {name}", name) for name in CORRUPTIONS[1:]),
+    *(_arm(f"answer and image, {name}", name, beside="image") for name in CORRUPTIONS[1:]),
+    *(_arm(f"most different of {k}", choose="most_different", answers=k) for k in (4, 8)),
+    *(_arm(f"all {k}", choose="all", answers=k) for k in (2, 4, 8)),
+    *(_arm(f"all {k}, {BATCH * 2 // k} images", batch=BATCH * 2 // k, choose="all", answers=k) for k in (4, 8)),
+    _arm("all 4, weighed", choose="all", answers=4, weigh=1.0),
+    _arm("untrained restorer", "untrained"),
+    _arm("what was left and image", "left", beside="image"),
+    _arm("nearest neighbour and image", "neighbour", beside="image"),
+)
+QUICK = ("ordinary", "imagined", "answer and image", "all 4", "nearest neighbour and image")
+
+
+def main() -> None:
+    given = parser(__doc__)
+    given.add_argument("--data", type=Path, default=Path("data"), help="the folder that holds the sets")
+    given.add_argument("--sets", default=",".join(VIEWS), help="comma-separated")
+    given.add_argument("--only", help="comma-separated names of arms; ordinary is always among them")
+    given.add_argument("--seconds", type=float, default=240.0, help="of one thread, for the steps of each training")
+    given.add_argument("--restorer-seconds", type=float, default=120.0, help="of one thread, for each restorer")
+    given.add_argument("--seeds", type=int, default=3)
+    given.add_argument("--size", type=int, default=32, help="pixels")
+    given.add_argument("--budgets", default="steps,time", help="equal steps, equal time, or both")
+    given.add_argument("--work", type=Path, default=Path("runs/imagined_views"), help="where results are kept")
+    words = given.parse_args()
+    if words.quick:
+        words.seconds, words.restorer_seconds, words.seeds, words.sets = 25.0, 25.0, 1, "emoji"
+        words.only = words.only or ",".join(QUICK)
+    torch.set_num_threads(1)
+    wanted = [arm for arm in ARMS if not words.only or arm.name in ("ordinary", *words.only.split(","))]
+    rows = [row for place in words.sets.split(",") for row in _rows(place, wanted, words)]
+    conclude("imagined_views", list(claims(rows, wanted)), rows, words.out)
+
+
+def folder_of(work: Path, place: str, source: str) -> Path:
+    return work / place.replace("/", "_") / source
+
+
+def _rows(place: str, wanted: Sequence[Arm], words: Any) -> Iterator[dict[str, Any]]:
+    """One row per budget, seed and arm; what WORK holds already is not trained again."""
+    store = pack(
+        guess(str(words.data / place)), Packing(size=words.size), out=words.work / f"{place.replace('/', '_')}.store"
+    )
+    sources = {arm.source for arm in wanted if arm.source} | {MAIN}
+    spent = {name: prepared(store, place, name, words) for name in (MAIN, *sorted(sources - {MAIN}))}
+    cost = costs(store, place, wanted, words.work)
+    for budget in words.budgets.split(","):
+        for seed in range(words.seeds):
+            for arm in wanted:
+                kept = words.work / f"{place.replace('/', '_')} {arm.name} {budget} {seed} {words.seconds:g}.json"
+                steps = steps_of(arm, budget, words.seconds, cost, spent)
+                if not kept.exists():
+                    kept.write_text(
+                        json.dumps(_row(store, place, arm, budget, steps, seed, words.work)), encoding="utf-8"
+                    )
+                row = json.loads(kept.read_text(encoding="utf-8"))
+                told = f"{place:15} {budget:5} {arm.name:32} {seed} {row['steps']:5} steps"
+                print(f"{told}  kNN {row['knn']:.3f}  linear {row['linear']:.3f}", flush=True)
+                yield row
+
+
+def steps_of(
+    arm: Arm, budget: str, seconds: float, cost: Mapping[str, float], spent: Mapping[str, Mapping[str, float]]
+) -> int:
+    """Steps of an arm: those of ordinary views, or what is left of the time once its answers are there."""
+    if budget == "steps":
+        return max(2, round(seconds / cost["ordinary"]))
+    before = 0.0 if arm.source is None else spent[arm.source]["restorer"]
+    if arm.source is not None and not arm.fresh:
+        before += spent[arm.source]["answers"] * needed(arm) / KEPT
+    return max(2, round((seconds - before) / cost[arm.name]))
+
+
+def needed(arm: Arm) -> int:
+    """Answers to each image that an arm would have had to make: two of all that are kept are no better than two."""
+    return int(dict(arm.settings).get("answers", 1 if "beside" in dict(arm.settings) else 2))
+
+
+def prepared(store: Store, place: str, source: str, words: Any) -> dict[str, float]:
+    """Makes a restorer and its answers, or a control in their place -> thread-seconds of each."""
+    folder = folder_of(words.work, place, source)
+    told = folder / "spent.json"
+    if told.exists():
+        return dict(json.loads(told.read_text(encoding="utf-8")))
+    folder.mkdir(parents=True, exist_ok=True)
+    began, between = time.thread_time(), time.thread_time()
+    if source == "neighbour":
+        neighbours(store, folder / "answers")
+    elif source == "left":
+        left_alone(Imagined.open(folder_of(words.work, place, MAIN) / "answers"), folder / "answers")
+    else:
+        run = folder / "restorer"
+        if source == "untrained":
+            untrained_restorer(store, run)
+        elif not (run / "finished.json").exists():
+            train_restorer(store, source, words.restorer_seconds, run)
+        between = time.thread_time()
+        imagine(run, str(store.path), answers=KEPT, out=folder / "answers", console=QUIET)
+    spent = {"restorer": between - began, "answers": time.thread_time() - between}
+    told.write_text(json.dumps(spent), encoding="utf-8")
+    return spent
+
+
+def restoring(store: Store, corruption: str, steps: int) -> selfsight.Recipe:
+    task = Restore(corruption=spelled(corruption))
+    return selfsight.Recipe(data=Packed(str(store.path)), task=task, steps=steps, batch=64, precision=PRECISION)
+
+
+def train_restorer(store: Store, corruption: str, seconds: float, out: Path) -> None:
+    """As many steps as fit, at the pace of the first few."""
+    recipe = restoring(store, corruption, TIMED)
+    state = State(recipe.task, _model(recipe, store), recipe.optimizer, engine(PRECISION), steps=TIMED, seed=0)
+    least = np.inf
+    steps = train(state, store.images, learned_from(store), batch=64)
+    for _ in range(TIMED):
+        began = time.thread_time()
+        next(steps)
+        least = min(least, time.thread_time() - began)
+    steps.close()
+    selfsight.pretrain(
+        recipe=restoring(store, corruption, max(2, round(seconds / least))), out=out, doctor="off", console=QUIET
+    )
+
+
+def untrained_restorer(store: Store, out: Path) -> None:
+    """A run as it is before its first step."""
+    recipe = restoring(store, MAIN, 1)
+    run = Run.create(out)
+    run.write("recipe", to_json(recipe))
+    run.write("plan", {"size": store.images.shape[1], "channels": store.images.shape[3]})
+    tensors = {f"model.{name}": value for name, value in _model(recipe, store).state_dict().items()}
+    write_tensors(out / "checkpoints" / "step-000000000.safetensors", tensors, {"step": 0, "steps": 1, "seed": 0})
+
+
+def _model(recipe: selfsight.Recipe, store: Store) -> Any:
+    return build(recipe, store.images.shape[1], store.images.shape[3])
+
+
+def neighbours(store: Store, out: Path) -> None:
+    """In place of answers, the nearest other training images by hand-made features."""
+    features = handmade_features(store.images)
+    train_rows = learned_from(store)
+    centre = mean(features[train_rows])
+    keys = unit(features[train_rows], centre)
+    hashes = np.array(store.hashes)
+    _, near = nearest(unit(features, centre), keys, KEPT + 8)
+    chosen = np.empty((len(store), KEPT), np.int64)
+    for i, places in enumerate(train_rows[near.numpy()]):
+        chosen[i] = [row for row in places if row != i and hashes[row] != hashes[i]][:KEPT]
+    _written(store, lambda rows: store.images[chosen[rows]], out)
+
+
+def left_alone(kept: Imagined, out: Path) -> None:
+    """In place of answers, what was left."""
+    store_of = Store.open(Path(out).parents[1].with_suffix(".store"))
+    _written(store_of, lambda rows: np.repeat(kept.left[rows][:, None], KEPT, 1), out)
+
+
+def _written(store: Store, pictures: Any, out: Path) -> None:
+    with writing(out, (len(store), KEPT, *store.images.shape[1:])) as folder:
+        for start in range(0, len(store), 256):
+            rows = np.arange(start, min(start + 256, len(store)))
+            images = _planar(np.array(store.images[rows]))
+            answers = torch.from_numpy(np.ascontiguousarray(pictures(rows))).permute(0, 1, 4, 2, 3)
+            nothing = torch.zeros(len(rows), KEPT)
+            folder.put(slice(start, start + len(rows)), images, Answers(answers, images, nothing, nothing[:, 0]))
+        folder.close({"run": "none", "corruption": "none", "store": store.key, "seed": 0, "images_per_second": 0.0})
+
+
+def _planar(images: np.ndarray) -> Tensor:
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
+
+
+def costs(store: Store, place: str, wanted: Sequence[Arm], work: Path) -> dict[str, float]:
+    """Seconds of one thread for a step of each arm; timed once and kept."""
+    kept = work / f"{place.replace('/', '_')} costs.json"
+    least = dict[str, float](json.loads(kept.read_text(encoding="utf-8"))) if kept.exists() else {}
+    new = [arm for arm in wanted if arm.name not in least]
+    trainings = {}
+    for arm in new:
+        recipe = recipe_of(store, place, arm, TIMED, 0, work)
+        state = State(recipe.task, _model(recipe, store), recipe.optimizer, engine(PRECISION), steps=TIMED, seed=0)
+        trainings[arm.name] = train(state, store.images, learned_from(store), batch=arm.batch)
+    for _ in range(TIMED):  # in turn, the least of each: others on the machine only ever add
+        for name, steps in trainings.items():
+            began = time.thread_time()
+            next(steps)
+            least[name] = min(least.get(name, np.inf), time.thread_time() - began)
+    kept.write_text(json.dumps(least), encoding="utf-8")
+    return least
+
+
+def recipe_of(store: Store, place: str, arm: Arm, steps: int, seed: int, work: Path) -> selfsight.Recipe:
+    given = {"steps": steps, "seed": seed, "batch": arm.batch, "precision": PRECISION}
+    return selfsight.Recipe(data=Packed(str(store.path)), task=arm.task(place, work), **given)
+
+
+def _row(store: Store, place: str, arm: Arm, budget: str, steps: int, seed: int, work: Path) -> dict[str, Any]:
+    recipe = recipe_of(store, place, arm, steps, seed, work)
+    state = State(recipe.task, _model(recipe, store), recipe.optimizer, engine(PRECISION), steps=steps, seed=seed)
+    loss = float("nan")
+    for step in train(state, store.images, learned_from(store), batch=arm.batch):
+        loss = step.loss
+    scores = judged(store, state.model.encoder.eval(), seed)
+    row = {
+        "set": place,
+        "arm": arm.name,
+        "budget": budget,
+        "seed": seed,
+        "steps": steps,
+        "batch": arm.batch,
+        "loss": loss,
+    }
+    for name, score in zip(("knn", "linear"), scores, strict=True):
+        row |= {name: score.value, f"{name} low": score.low, f"{name} high": score.high, "n": score.n}
+    return row
+
+
+def judged(store: Store, encoder: Any, seed: int) -> list[Any]:
+    """Accuracy by nearest neighbours and by logistic regression."""
+    known, asked, classes, codes = divide(store, seed)
+    parts = [
+        Labelled(embed_images(encoder, store.images, rows), codes[rows], store.images[rows]) for rows in (known, asked)
+    ]
+    subject = Subject("trained", parts[0], parts[1], classes, lambda: encoder)
+    evaluation = evaluate_subjects([subject], [KNN(), Logistic()], seed)
+    return [one for one in evaluation.scores if one.metric == "accuracy"]
+
+
+def claims(rows: Sequence[dict[str, Any]], wanted: Sequence[Arm]) -> Iterator[Claim]:
+    """Each arm less ordinary views, paired over sets and seeds."""
+    told = {(row["arm"], row["budget"], row["set"], row["seed"]): row for row in rows}
+    for budget in sorted({row["budget"] for row in rows}):
+        places = sorted({(row["set"], row["seed"]) for row in rows if row["budget"] == budget})
+        for arm in wanted[1:]:
+            for probe in ("knn", "linear"):
+                pairs = [(told[arm.name, budget, *place], told["ordinary", budget, *place]) for place in places]
+                differences = [100 * (one[probe] - other[probe]) for one, other in pairs]
+                middle, n = statistics.fmean(differences), len(differences)
+                half = T95.get(n - 1, 2.26) * statistics.stdev(differences) / n**0.5 if n > 1 else float("nan")
+                name = f"{arm.name}, equal {budget}: points of {probe} accuracy above ordinary views"
+                yield Claim(name, middle, middle - half, middle + half, n, 0.0, middle - half > 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""A view source makes of each image the pictures that a task calls the same.
+
+Two for most; where it makes more, `choose` says which of them are shown. Finals are frozen dataclasses: `Views`, which
+cuts and colours, in `images/views.py`, the others in `views/`.
+
+Shapes: N images, V pictures of each, C channels, H W side.
+"""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Generator
+
+from selfsight.batch import Batch, Example
+
+Choice = Literal["random", "most_different", "all"]
+"""Of V pictures of an image: two by chance; the two that the encoder, as it is now, finds farthest apart; all of them,
+each with every other."""
+
+
+@dataclass(frozen=True, kw_only=True)  # without it jsonargparse leaves the finals' tuples lists
+class ViewSource(abc.ABC):
+    """What every final says. See `images/views.py`."""
+
+    choose: ClassVar[Choice] = "random"
+    weigh: ClassVar[float] = 0.0
+    """Above 0 where some pictures count more than others."""
+
+    @abc.abstractmethod
+    def example(self, batch: Batch, generator: Generator) -> Example:
+        """Images (N, C, H, W) uint8 -> inputs (N, V, C, H, W) in [0, 1], all draws from `generator`.
+
+        Where some count more than others, extras hold their "weight" (N, V), above 0. Where `choose` is random, V is 2.
+        """
+
+    def shown(self) -> int:
+        """How many pictures of an image are compared in the end."""
+        return 2
+
+    def caption(self, example: Example, i: int) -> str:
+        """What stands below example i when it is drawn."""
+        return "one image, two views"
+
+
+def named(v: int) -> str:
+    """What the prediction calls picture v of an image: first, second, and then numbers."""
+    return ("first", "second")[v] if v < 2 else f"picture {v + 1}"

@@ -1,0 +1,18 @@
+"""The sources of views that a recipe can name, and their short names."""
+
+from __future__ import annotations
+
+from selfsight.errors import UserError, nearest
+from selfsight.images.views import Views
+from selfsight.view import ViewSource
+from selfsight.views.generated import GeneratedViews
+
+__all__ = ["GeneratedViews", "Views", "called"]
+NAMES: dict[str, type[ViewSource]] = {"generated": GeneratedViews, "ordinary": Views}
+
+
+def called(name: str) -> type[ViewSource]:
+    """`generated` is GeneratedViews. Raises UserError where a name is not known."""
+    if name.lower() not in NAMES:
+        raise UserError(f"There are no views {name!r}{nearest(name, NAMES)}: give one of {', '.join(NAMES)}.")
+    return NAMES[name.lower()]
