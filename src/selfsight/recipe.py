@@ -18,6 +18,7 @@ from selfsight.optimizer import Optimization
 from selfsight.restorer import Restorer
 from selfsight.source import Source
 from selfsight.sources.guess import guess
+from selfsight.speller import Speller
 from selfsight.task import Task
 from selfsight.tasks import SimCLR
 
@@ -90,7 +91,7 @@ class Recipe:
 
 def to_json(value: Any) -> Any:
     """A recipe (or any frozen value of one) as plain JSON: a dataclass becomes its fields, a final names its class."""
-    if isinstance(value, Task | Backbone | Source | Corruption | Restorer | Distance):
+    if isinstance(value, Task | Backbone | Source | Corruption | Restorer | Distance | Speller):
         return {"class_path": f"{type(value).__module__}.{type(value).__qualname__}", "init_args": _fields(value)}
     if dataclasses.is_dataclass(value):
         return _fields(value)
