@@ -189,6 +189,32 @@ def imagine(words: Words) -> int:
     return 0
 
 
+def tokens(words: Words) -> int:
+    parser = _parser("tokens", "Spell pictures out token by token, and show what is read of any beginning.")
+    parser.add_argument("run", help="a run of --task Tokens")
+    parser.add_argument("images", nargs="+", help="image files, or folders of them")
+    parser.add_argument("--threshold", type=float, default=0.003, help="squared error to reach (default: 0.003)")
+    parser.add_argument("--count", type=int, help="as many tokens for every picture instead")
+    parser.add_argument("--quick", action="store_true", help="foresee in one look how many are needed, do not search")
+    parser.add_argument("--step", type=float, default=0.1, help="what numbers are rounded to for bits (default: 0.1)")
+    parser.add_argument("--out", help="the page; RUN/tokens.html where not given")
+    given = parser.parse_args(words)
+    from selfsight.spellingout import tokens as spell
+
+    print(
+        spell(
+            given.run,
+            given.images,
+            threshold=given.threshold,
+            count=given.count,
+            quick=given.quick,
+            step=given.step,
+            out=given.out,
+        )
+    )
+    return 0
+
+
 def show(words: Words) -> int:
     from selfsight.config import corruptions_asked, parse, recipe_of, recipe_parser
 
@@ -350,6 +376,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Words], int]]] = {
     "transfer": ("fine-tune an encoder on train and judge it on val, prior shown", transfer),
     "restore": ("take from pictures what a run's corruption takes, and answer several ways", restore),
     "imagine": ("keep several answers to every image, as views for pretrain", imagine),
+    "tokens": ("spell pictures out token by token, and read any beginning", tokens),
     "show": ("draw what the network is asked", show),
     "embed": ("write embeddings and names of images", embed),
     "export": ("write the encoder as safetensors or ONNX", export),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,13 +49,22 @@ def _parts(
         encoder.train(training)
 
 
-def write_embeddings(path: Path, embeddings: np.ndarray, names: list[str], labels: list[str] | None) -> None:
+def write_embeddings(
+    path: Path,
+    embeddings: np.ndarray,
+    names: list[str],
+    labels: list[str] | None,
+    tokens: np.ndarray | None = None,
+) -> None:
     """Writes .npz (arrays `embeddings`, `names`, and `labels` where known) or .parquet (one row an image), atomically.
+
+    tokens (N, T, D), where there are such, are an array of that name; in .parquet a column of T D numbers.
 
     Raises UserError for another ending, or where pyarrow is missing.
     """
     if path.suffix == ".npz":
         arrays = {"embeddings": embeddings, "names": np.array(names)} | ({"labels": np.array(labels)} if labels else {})
+        arrays |= {} if tokens is None else {"tokens": tokens}
         with replacing(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
         return
@@ -68,8 +78,12 @@ def write_embeddings(path: Path, embeddings: np.ndarray, names: list[str], label
         import pyarrow.parquet as pq
     except ImportError as error:
         raise UserError("Writing .parquet needs pyarrow: `pip install 'selfsight[parquet]'`, or write .npz.") from error
-    width = embeddings.shape[1]
-    column = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.reshape(-1)), width)
-    columns = {"name": pa.array(names), "embedding": column} | ({"label": pa.array(labels)} if labels else {})
+
+    def column(rows: np.ndarray) -> Any:
+        return pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows[0].size if len(rows) else 1)
+
+    columns = {"name": pa.array(names), "embedding": column(embeddings)}
+    columns |= {"label": pa.array(labels)} if labels else {}
+    columns |= {} if tokens is None else {"tokens": column(tokens)}
     with replacing(path) as temporary:
         pq.write_table(pa.table(columns), temporary)

@@ -19,6 +19,7 @@ from selfsight.optimizer import Optimization
 from selfsight.restorer import Restorer
 from selfsight.source import Source
 from selfsight.sources.guess import guess
+from selfsight.speller import Speller
 from selfsight.task import Task
 from selfsight.tasks import SimCLR
 from selfsight.view import ViewSource
@@ -94,7 +95,7 @@ def to_json(value: Any) -> Any:
     """A recipe (or any frozen value of one) as plain JSON: a dataclass becomes its fields, a final names its class."""
     if isinstance(value, Views):  # stands for itself wherever views are named
         return _fields(value)
-    if isinstance(value, Task | Backbone | Source | Corruption | Restorer | Distance | ViewSource):
+    if isinstance(value, Task | Backbone | Source | Corruption | Restorer | Distance | Speller | ViewSource):
         return {"class_path": f"{type(value).__module__}.{type(value).__qualname__}", "init_args": _fields(value)}
     if dataclasses.is_dataclass(value):
         return _fields(value)

@@ -26,6 +26,7 @@ from selfsight.errors import UserError
 from selfsight.evaluation import Evaluation, baseline_subjects, evaluate_subjects
 from selfsight.graph import write_onnx
 from selfsight.probe import Labelled, Probe, Subject
+from selfsight.reading import Reading
 from selfsight.recipe import to_json
 from selfsight.run import Run, replacing
 from selfsight.seeds import seed_of
@@ -35,6 +36,7 @@ from selfsight.store import Packing, Store
 from selfsight.store import pack as pack_store
 from selfsight.storing import natural_size, open_store, say_left_out
 from selfsight.task import Task
+from selfsight.tasks import Tokens
 
 VALIDATED = 0.3
 """Share of the labelled images that are asked for where the source has no val split."""
@@ -251,16 +253,27 @@ def show(
 def embed(
     run: str | os.PathLike[str], data: Any, *, out: str | os.PathLike[str], console: Console | None = None
 ) -> Path:
-    """Writes the embeddings and names of the images in `data` to .npz or .parquet. -> its path."""
+    """Writes the embeddings and names of the images in `data` to .npz or .parquet. -> its path.
+
+    Of a run of Tokens the tokens too, (N, T, D): any beginning of a row is an embedding.
+    """
     console, encoder = console or Console(stderr=True), encoder_of(run)
     store = fitting_store(_source(data), encoder, console)
     embeddings = embed_images(encoder, store.images)
     labels = store.labels()
     named = [labels.classes[code] if code >= 0 else "" for code in labels.codes] if len(labels.classes) else None
-    write_embeddings(Path(out), embeddings, store.names, named)
+    tokens = Reading.open(run).tokens(store.images) if _spells(run) else None
+    write_embeddings(Path(out), embeddings, store.names, named, tokens)
     say_left_out(store, console, store.path / "skipped.csv")
     console.print(f"{embeddings.shape[0]:,} images x {embeddings.shape[1]} features in {out}", highlight=False)
     return Path(out)
+
+
+def _spells(run: str | os.PathLike[str]) -> bool:
+    """Whether this is a run's folder, and one of Tokens."""
+    if not (Path(run) / "recipe.json").exists():
+        return False
+    return isinstance(configure(Run.open(run).json("recipe")).task, Tokens)
 
 
 def export(run: str | os.PathLike[str], to: str | os.PathLike[str], *, console: Console | None = None) -> Path:

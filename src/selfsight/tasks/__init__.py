@@ -14,6 +14,7 @@ from selfsight.tasks.sameordifferent import SameOrDifferent
 from selfsight.tasks.scale import Scale
 from selfsight.tasks.simclr import SimCLR
 from selfsight.tasks.split import Split
+from selfsight.tasks.tokens import Tokens
 from selfsight.tasks.unmix import Unmix
 from selfsight.tasks.vicreg import VICReg
 from selfsight.tasks.whichtransform import WhichTransform
@@ -33,6 +34,7 @@ __all__ = [
     "Scale",
     "SimCLR",
     "Split",
+    "Tokens",
     "Unmix",
     "VICReg",
     "WhichTransform",

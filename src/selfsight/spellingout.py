@@ -1,0 +1,144 @@
+"""`selfsight tokens`: pictures spelled out by a trained speller, on a page.
+
+Shapes: N pictures, T tokens, C channels, S side.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from selfsight.errors import UserError
+from selfsight.images.decode import to_pixels
+from selfsight.lengths import needed
+from selfsight.reading import Reading, pixels_of
+from selfsight.reporting.spelled import Spelled, write_spelled
+from selfsight.seeds import seed_of
+from selfsight.sources import Folder
+from selfsight.speller import Spelt
+from selfsight.storing import open_store
+
+THRESHOLD = 0.003
+"""Mean squared error that is asked for, 25.2 dB: coarse, but everything is there."""
+STEP = 0.1
+"""What numbers are rounded to where bits are told: evenly spread in a step they err by step^2 / 12, 30.8 dB."""
+DRAWN = 24
+"""Pictures of a folder that are shown."""
+FITTED = 256
+"""Images of the run's own that the rule for lengths is fitted to."""
+
+Images = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+def tokens(
+    run: str | os.PathLike[str],
+    images: Images,
+    *,
+    threshold: float = THRESHOLD,
+    count: int | None = None,
+    quick: bool = False,
+    step: float = STEP,
+    out: str | os.PathLike[str] | None = None,
+    console: Console | None = None,
+) -> Path:
+    """Spells pictures out and writes a page: what is read after 1 ... T tokens, and how many each picture needs.
+
+    threshold: the mean squared error that is small enough; count: as many tokens for every picture instead; quick: say
+    in one look how many are needed, by a rule fitted to the run's own images, instead of searching; step: what numbers
+    are rounded to where bits are told. out: the page, RUN/tokens.html where not given. -> its path. Raises UserError.
+    """
+    console, reading = console or Console(stderr=True), Reading.open(run)
+    most = reading.spelling.tokens
+    if count is not None and not 1 <= count <= most:
+        raise UserError(f"--count is a number of tokens, 1 to {most} with this run, not {count}.")
+    if not (threshold > 0 and step > 0):
+        raise UserError(f"--threshold is a squared error and --step a step, both more than 0, not {threshold}, {step}.")
+    names, pixels, skipped = _pictures(images, reading)
+    errors = reading.errors(pixels)
+    lengths = torch.full((len(pixels),), count or most)
+    if count is None:
+        lengths = needed(errors, threshold)
+    if count is None and quick:
+        lengths = reading.lengths(_own(reading, console)).needed(reading.clues(pixels), threshold)
+    shown = [
+        _spelled(reading, name, one, int(length), step)
+        for name, one, length in zip(names, pixels, lengths, strict=True)
+    ]
+    how = "foreseen in one look" if quick else "found by search"
+    asked = f"{count} tokens each" if count else f"a mean squared error of {threshold:g}, {how}"
+    told = (
+        f"Every token is shown by what is read after it, what it added and what is missing. Thumbnails: {asked}. "
+        f"Floats count numbers, gains and all that is sent beside them; bits are of numbers rounded to {step:g}."
+    )
+    path = Path(out) if out is not None else Path(run) / "tokens.html"
+    write_spelled(shown, told, str(run), skipped, path)
+    for text in skipped:
+        console.print(f"left out: {text}", highlight=False, markup=False, soft_wrap=True)
+    mean = float(lengths.double().mean())
+    console.print(f"{len(shown)} pictures, {mean:.2f} tokens each on average for {asked}", highlight=False)
+    return path
+
+
+def _own(reading: Reading, console: Console) -> np.ndarray:
+    """Some hundred of the images that the run was trained on."""
+    encoder = reading.encoder
+    store = open_store(reading.recipe.source, encoder.size, console, channels=encoder.channels)
+    rows = np.random.default_rng(seed_of(reading.recipe.seed, "lengths")).permutation(len(store))[:FITTED]
+    return store.images[np.sort(rows)]
+
+
+def _spelled(reading: Reading, name: str, pixels: np.ndarray, needs: int, step: float) -> Spelled:
+    """One picture of the page."""
+    spelling, truth = reading.spelling, pixels_of(pixels[None])
+    spelt: Spelt = spelling.spell(truth, reading.encoder)
+    rounded = spelling.spell(truth, reading.encoder, step=step)
+    pictures = spelt.pictures[0]
+    return Spelled(
+        name,
+        pixels,
+        [_bytes(one) for one in pictures[1:]],
+        [_bytes(0.5 + (new - old)) for old, new in pairwise(pictures)],
+        [_bytes(0.5 + (truth[0] - one)) for one in pictures[1:]],
+        spelt.errors(truth)[0].tolist(),
+        [spelling.floats * count for count in range(1, spelling.tokens + 1)],
+        np.cumsum(spelling.fixed_bits(step)).tolist(),
+        spelling.estimated_bits(rounded)[0].cumsum(0).tolist(),
+        needs,
+    )
+
+
+def _pictures(images: Images, reading: Reading) -> tuple[list[str], np.ndarray, list[str]]:
+    """Names and pixels (N, S, S, C) uint8 of what is shown, and what is left out, with the reason."""
+    given = [images] if isinstance(images, str | os.PathLike) else list(images)
+    names, pixels, skipped, encoder = list[str](), list[np.ndarray](), list[str](), reading.encoder
+    for place in map(Path, given):
+        files = [place]
+        if place.is_dir():
+            items = Folder(str(place), labels="none").open()
+            chosen = np.random.default_rng(0).permutation(len(items))[:DRAWN]
+            files = [place / items[i].name for i in sorted(chosen)]
+            if len(items) > DRAWN:
+                skipped.append(f"{len(items) - DRAWN:,} of the {len(items):,} images of {place}: {DRAWN} are shown")
+        for file in files:
+            try:
+                one, _ = to_pixels(file.read_bytes(), encoder.size, channels=1 if encoder.channels == 1 else 3)
+            except (OSError, ValueError) as error:
+                skipped.append(f"{file}: {error.strerror if isinstance(error, OSError) else error}")
+            else:
+                names.append(file.name)
+                pixels.append(one)
+    if not pixels:
+        raise UserError(f"No picture could be read: {'; '.join(skipped)}. Give image files, or a folder of them.")
+    return names, np.stack(pixels), skipped
+
+
+def _bytes(picture: Tensor) -> np.ndarray:
+    """(C, H, W) in [0, 1] -> (H, W, C) uint8."""
+    return np.asarray((picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy())
