@@ -30,9 +30,11 @@ TASKS.append(lambda: Together(tasks=(tasks.Rotation(), tasks.VICReg()), how="sum
 LONGER = {tasks.SameOrDifferent: 150}
 """Steps for tasks that are slow to begin: one bit a pair, of pictures with other hues and tones."""
 
-NEARLY = {tasks.Restore: 0.03}
+NEARLY = {tasks.Restore: 0.03, tasks.Decompose: 0.05, tasks.Saliency: 0.05}
 """How far the best constant may lie from what a task says. Restore's unit is the mean change over the batch, a little
-worse than the best one, as answers are clamped and gradients count."""
+worse than the best one, as answers are clamped and gradients count. That of Decompose and Saliency is the deviation of
+pictures of which a batch is a sample; the batches here show the same sixteen pictures, cropped otherwise (measured:
+0.967)."""
 
 
 @pytest.fixture(params=TASKS, ids=[getattr(task, "__name__", "?").replace("<lambda>", "Together") for task in TASKS])
