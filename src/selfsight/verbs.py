@@ -32,6 +32,7 @@ from selfsight.run import Run, replacing
 from selfsight.seeds import seed_of
 from selfsight.source import Source
 from selfsight.sources import guess
+from selfsight.sources.guess import NAMED
 from selfsight.store import Packing, Store
 from selfsight.store import pack as pack_store
 from selfsight.storing import natural_size, open_store, say_left_out
@@ -333,7 +334,5 @@ def _source(data: Any) -> Source:
     return (
         data
         if isinstance(data, Source)
-        else guess(
-            os.path.abspath(os.path.expanduser(str(data))) if not str(data).startswith("torchvision:") else str(data)
-        )
+        else guess(os.path.abspath(os.path.expanduser(str(data))) if not str(data).startswith(NAMED) else str(data))
     )

@@ -42,11 +42,12 @@ IMAGINED = {
 LONGER = {tasks.SameOrDifferent: 150}
 """Steps for tasks that are slow to begin: one bit a pair, of pictures with other hues and tones."""
 
-NEARLY = {tasks.Restore: 0.03, tasks.Tokens: 0.065}
+NEARLY = {tasks.Restore: 0.03, tasks.Tokens: 0.065, tasks.Decompose: 0.05, tasks.Saliency: 0.05}
 """How far the best constant may lie from what a task says. Restore's unit is the mean change over the batch, a little
 worse than the best one, as answers are clamped and gradients count. Tokens' is the variance of pictures that are drawn
 anew, n / (n - 1) times that about the batch's mean; here every batch holds the same sixteen, about whose mean a
-constant leaves 15 / 16 of it."""
+constant leaves 15 / 16 of it. That of Decompose and Saliency is the deviation of pictures of which a batch is a sample;
+the batches here show the same sixteen, cropped otherwise (measured: 0.967)."""
 
 
 @pytest.fixture(

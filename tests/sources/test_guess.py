@@ -11,7 +11,7 @@ from PIL import Image
 import selfsight.sources
 from selfsight.errors import UserError
 from selfsight.source import Source
-from selfsight.sources import Arrays, Folder, HuggingFace, Idx, InMemory, Manifest, TorchvisionSet, guess
+from selfsight.sources import Arrays, Folder, HuggingFace, Idx, InMemory, Manifest, Scenes, TorchvisionSet, guess
 
 
 @pytest.mark.parametrize(
@@ -74,15 +74,21 @@ FINALS = [
 ]
 
 
+def _made(final):
+    if final is Scenes:
+        return final()
+    return final(np.zeros((2, 4, 4), dtype=np.uint8)) if final is InMemory else final("somewhere")
+
+
 @pytest.mark.parametrize("final", FINALS, ids=lambda final: final.__name__)
 def test_finals_are_frozen_data(final):
     assert len(FINALS) >= 7
-    source = final(np.zeros((2, 4, 4), dtype=np.uint8)) if final is InMemory else final("somewhere")
+    source = _made(final)
     name = dataclasses.fields(source)[0].name
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(source, name, "elsewhere")
     if final is not InMemory:
-        assert source == final("somewhere")
+        assert source == _made(final)
         assert eval(repr(source), vars(selfsight.sources)) == source
 
 

@@ -8,6 +8,18 @@ from selfsight.sources.idx import Idx
 from selfsight.sources.manifest import Manifest
 from selfsight.sources.memory import InMemory
 from selfsight.sources.packed import Packed
+from selfsight.sources.scenes import Scenes
 from selfsight.sources.torchvision_set import TorchvisionSet
 
-__all__ = ["Arrays", "Folder", "HuggingFace", "Idx", "InMemory", "Manifest", "Packed", "TorchvisionSet", "guess"]
+__all__ = [
+    "Arrays",
+    "Folder",
+    "HuggingFace",
+    "Idx",
+    "InMemory",
+    "Manifest",
+    "Packed",
+    "Scenes",
+    "TorchvisionSet",
+    "guess",
+]

@@ -13,23 +13,33 @@ from selfsight.sources.huggingface import HuggingFace
 from selfsight.sources.idx import Idx
 from selfsight.sources.manifest import Manifest
 from selfsight.sources.packed import Packed
+from selfsight.sources.scenes import Scenes
 from selfsight.sources.torchvision_set import TorchvisionSet
 
 ACCEPTED = (
     "a folder of images, a store, a folder of IDX files or of a saved Hugging Face data set, "
-    f"a table ({', '.join(manifest.ENDINGS)}), an array file ({', '.join(arrays.ENDINGS)}), or torchvision:NAME"
+    f"a table ({', '.join(manifest.ENDINGS)}), an array file ({', '.join(arrays.ENDINGS)}), "
+    "torchvision:NAME, or scenes:NUMBER"
 )
+NAMED = ("torchvision:", "scenes:")
+"""How a name begins that is no path."""
 SAVED_SETS = ("dataset_dict.json", "dataset_info.json", "state.json")
 
 
 def guess(path: str) -> Source:
-    """The source that `path` is; "torchvision:NAME" or "torchvision:NAME:ROOT" is a data set of torchvision's.
+    """The source that `path` is; "torchvision:NAME" or "torchvision:NAME:ROOT" is a data set of torchvision's;
+    "scenes:4000" are so many drawn scenes.
 
     Raises UserError where there is nothing at `path` or nothing that is known.
     """
     if path.startswith("torchvision:"):
         name, _, root = path.removeprefix("torchvision:").partition(":")
         return TorchvisionSet(name, root) if root else TorchvisionSet(name)
+    if path.startswith("scenes:"):
+        count = path.removeprefix("scenes:")
+        if not count.isdigit() or int(count) < 2:
+            raise UserError(f"scenes: is followed by a number of scenes, scenes:4000 for example, not {count!r}.")
+        return Scenes(count=int(count))
     place = Path(path).expanduser()
     if place.is_dir():
         names = {entry.name for entry in place.iterdir()}

@@ -1,6 +1,7 @@
 """The tasks a recipe can name."""
 
 from selfsight.tasks.byol import BYOL
+from selfsight.tasks.decompose import Decompose
 from selfsight.tasks.elsewhere import Elsewhere
 from selfsight.tasks.grid import Grid
 from selfsight.tasks.missingbox import MissingBox
@@ -10,6 +11,7 @@ from selfsight.tasks.quadrants import Quadrants
 from selfsight.tasks.restore import Restore
 from selfsight.tasks.restoremean import RestoreMean
 from selfsight.tasks.rotation import Rotation
+from selfsight.tasks.saliency import Saliency
 from selfsight.tasks.sameordifferent import SameOrDifferent
 from selfsight.tasks.scale import Scale
 from selfsight.tasks.simclr import SimCLR
@@ -21,6 +23,7 @@ from selfsight.tasks.whichtransform import WhichTransform
 
 __all__ = [
     "BYOL",
+    "Decompose",
     "Elsewhere",
     "Grid",
     "MissingBox",
@@ -30,6 +33,7 @@ __all__ = [
     "Restore",
     "RestoreMean",
     "Rotation",
+    "Saliency",
     "SameOrDifferent",
     "Scale",
     "SimCLR",
