@@ -124,3 +124,16 @@ def test_an_exported_encoder_is_built_from_its_own_file(tmp_path):
     save_file({"net.x": torch.zeros(1)}, tmp_path / "foreign.safetensors")
     with pytest.raises(UserError, match="not written by selfsight"):
         load_encoder(str(tmp_path / "foreign.safetensors"), backbone_of)
+
+
+def test_attention_is_written_out_on_a_processor_and_says_the_same(monkeypatch):
+    given = torch.rand(2, 3, 32, 32)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    fused = Timm(name="vit_tiny_patch16_224").build(3, 32).eval()
+    monkeypatch.undo()
+    plain = Timm(name="vit_tiny_patch16_224").build(3, 32).eval()
+    assert {block.attn.fused_attn for block in fused.net.blocks} == {True}
+    if not torch.cuda.is_available():
+        assert {block.attn.fused_attn for block in plain.net.blocks} == {False}
+    with torch.no_grad():
+        torch.testing.assert_close(plain(given), fused(given), rtol=1e-4, atol=1e-5)

@@ -6,6 +6,7 @@ import pytest
 
 from selfsight.cli import run
 from selfsight.errors import UserError
+from selfsight.speed import ASKED, CEILING, WHOLE
 
 
 def test_batches_are_timed_by_real_steps(photo_folder, capsys):
@@ -26,6 +27,16 @@ def test_ways_to_read_are_timed(photo_folder, capsys):
     assert "reads fastest" in said
 
 
+def test_the_share_of_the_ceiling_is_told(photo_folder, capsys):
+    small = ["--encoder.width", "8", "--task", "Rotation", "--batch", "32", "--precision", "32-true"]
+    assert run(["bench", "speed", photo_folder, *small]) == 0
+    said = capsys.readouterr().out
+    told = {name: float(rate.replace(",", "")) for name, rate in re.findall(r"^(.+?)  +([\d,]+)  ", said, re.M)}
+    assert set(told) == {WHOLE, CEILING, ASKED, "--precision bf16-mixed", "--batch 16", "--batch 64"}
+    share = float(re.search(r"([\d.]+)% of what the network itself allows", said)[1]) / 100
+    assert share == pytest.approx(told[WHOLE] / told[CEILING], abs=0.02)
+
+
 def test_what_to_measure_has_to_be_said():
-    with pytest.raises(UserError, match="batch or data, not nothing"):
+    with pytest.raises(UserError, match="batch, data or speed, not nothing"):
         run(["bench"])

@@ -77,7 +77,9 @@ def examine_one(subject: Subject) -> dict[str, Any]:
     found = diagnosis.to_json()
     for finding in found["findings"]:
         place = finding.pop("place")
-        finding["at"] = f"{place['name']} ({Path(place['file']).name}:{place['line']})" if place["file"] else place["name"]
+        finding["at"] = (
+            f"{place['name']} ({Path(place['file']).name}:{place['line']})" if place["file"] else place["name"]
+        )
         finding["evidence"] = {name: v for name, v in finding["evidence"].items() if not isinstance(v, list)}
     line = {**asdict(subject), "key": subject.key, "findings": found["findings"], "repair": found["repair"]}
     line |= {"broken": found["broken"], "skipped": found["skipped"], "progress": found["progress"]}

@@ -308,20 +308,22 @@ def doctor(words: Words) -> int:
 def bench(words: Words) -> int:
     what, rest = (words[0], words[1:]) if words else ("", [])
     if what in ("-h", "--help"):
-        print("usage: selfsight bench batch|data IMAGES [--task NAME] [--encoder NAME] ...\n\n" + COMMANDS["bench"][0])
+        words_of = "usage: selfsight bench batch|data|speed IMAGES [--task NAME] [--encoder NAME] ..."
+        print(f"{words_of}\n\n{COMMANDS['bench'][0]}")
         return 0
-    if what not in ("batch", "data"):
-        raise UserError(f"bench what: batch or data, not {what or 'nothing'}? `selfsight bench batch PHOTOS`")
+    if what not in ("batch", "data", "speed"):
+        raise UserError(f"bench what: batch, data or speed, not {what or 'nothing'}? `selfsight bench batch PHOTOS`")
     from rich.console import Console
 
     from selfsight.config import parse, recipe_of, recipe_parser
+    from selfsight.speed import bench_speed
     from selfsight.timing import bench_batch, bench_data, tell
 
     parser = recipe_parser()
     parser.prog = f"selfsight bench {what}"
     recipe = recipe_of(parse(parser, images_first(rest)), parser)
-    measured = bench_batch if what == "batch" else bench_data
-    tell(*measured(recipe, Console(stderr=True)), Console(width=None if sys.stdout.isatty() else 160))
+    measured = {"batch": bench_batch, "data": bench_data, "speed": bench_speed}
+    tell(*measured[what](recipe, Console(stderr=True)), Console(width=None if sys.stdout.isatty() else 160))
     return 0
 
 

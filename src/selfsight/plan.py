@@ -52,7 +52,7 @@ def engine(precision: str, rests: bool = False) -> Fabric:
     """lightning-fabric for this machine; under torchrun, one process of many. rests: see Task."""
     world, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     if world == 1:
-        return _alone(precision)
+        return solitary(precision)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     numbers: Any = precision
     strategy = "ddp_find_unused_parameters_true" if rests else "ddp"
@@ -155,7 +155,7 @@ def time_steps(
             recipe.task,
             build(recipe, images.shape[1], images.shape[3]),
             recipe.optimizer,
-            _alone(precision),
+            solitary(precision),
             steps=1000,
             seed=recipe.seed,
         )
@@ -168,7 +168,8 @@ def time_steps(
         for precision, state in states.items():
             rows = where[order(recipe.seed, step, len(where), batch)]
             before = time.perf_counter()
-            batches = [_batch(state.fabric, images, rows[i * part : (i + 1) * part]) for i in range(recipe.accumulate)]
+            parts = [rows[i * part : (i + 1) * part] for i in range(recipe.accumulate)]
+            batches = [resident(state.fabric, images, some) for some in parts]
             advance(state, batches)
             took[precision].append(time.perf_counter() - before)
         if step >= 1 and time.perf_counter() - started > TIMED_SECONDS:
@@ -176,12 +177,13 @@ def time_steps(
     return {precision: seconds[1:] for precision, seconds in took.items()}
 
 
-def _batch(fabric: Fabric, images: np.ndarray, rows: np.ndarray) -> Batch:
+def resident(fabric: Fabric, images: np.ndarray, rows: np.ndarray) -> Batch:
+    """Some rows of images (all, H, W, C), as a step gets them, where it computes."""
     pixels = torch.from_numpy(images[rows]).permute(0, 3, 1, 2)
     return Batch(fabric.to_device(pixels), fabric.to_device(torch.from_numpy(rows.astype(np.int64))))
 
 
-def _alone(precision: str) -> Fabric:
+def solitary(precision: str) -> Fabric:
     """One process, whatever torchrun says: what is timed needs no company."""
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces mixed precision at each start
     numbers: Any = precision

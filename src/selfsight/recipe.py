@@ -56,6 +56,10 @@ class Recipe:
     precision: Precision = "auto"
     """auto takes bf16 where the processor has it and a few timed steps are faster with it."""
 
+    company: Literal["auto", "give_way", "ignore"] = "auto"
+    """give_way goes down to as many threads as others leave cores, and back; ignore keeps all. auto gives way but in
+    fp32 on a processor, where a resumed curve is to repeat itself bit by bit, and threads decide the last bits."""
+
     def __post_init__(self) -> None:
         given = [name for name in ("minutes", "epochs", "steps") if getattr(self, name) is not None]
         if len(given) > 1:

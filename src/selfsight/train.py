@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -155,24 +155,28 @@ def train(state: State, images: np.ndarray, where: np.ndarray, *, batch: int, ac
 
 def advance(state: State, batches: list[Batch]) -> tuple[float, dict[str, float]]:
     """One step of `state` on the given micro-batches -> (loss, measures), means over them."""
+    draws = generator(state.seed, "task", state.step, state.fabric.global_rank)
+    now = Now(state.step, state.steps, draws, dict(state.measured))
+    return learn(state, (state.task.prepare(batch, now) for batch in batches), len(batches), now)
+
+
+def learn(state: State, asked: Iterable[Example], parts: int, now: Now) -> tuple[float, dict[str, float]]:
+    """One step on what is asked, in so many parts, each taken as the one before is done with."""
     fabric, task = state.fabric, state.task
     torch.manual_seed(seed_of(state.seed, "layers", state.step, fabric.global_rank))  # dropout and the like
-    draws = generator(state.seed, "task", state.step, fabric.global_rank)
-    now = Now(state.step, state.steps, draws, dict(state.measured))
     rate = state.optimization.rate_at(state.step, state.steps)
     for group in state.optimizer.param_groups:
         group["lr"] = rate * group["factor"]
     state.optimizer.zero_grad(set_to_none=True)
     examples, predictions, losses, measured = [], [], [], []
-    for number, batch in enumerate(batches):
-        example = task.prepare(batch, now)
-        with fabric.no_backward_sync(state.wrapped, enabled=number < len(batches) - 1):
+    for number, example in enumerate(asked):
+        with fabric.no_backward_sync(state.wrapped, enabled=number < parts - 1):
             prediction = state.wrapped(lambda model, example=example: task.predict(model, example))
             outcome = task.loss(prediction, example)
             loss = float(outcome.loss.detach())
             if not math.isfinite(loss):
                 raise Diverged(state.step + 1, loss)
-            fabric.backward(outcome.loss / len(batches))
+            fabric.backward(outcome.loss / parts)
         examples.append(example)
         predictions.append({name: value.detach() for name, value in prediction.items()})
         losses.append(loss)

@@ -23,6 +23,7 @@ from rich.console import Console
 from selfsight import checkpoint
 from selfsight.allocator import keep_memory
 from selfsight.check import Finding
+from selfsight.company import Company, gives_way, settle_in
 from selfsight.config import configure
 from selfsight.doctor.preflight import FirstMinute, preflight, recorded, said
 from selfsight.encoder import Encoder
@@ -158,12 +159,21 @@ def _claimed(run: Run) -> Iterator[None]:
 
 
 def _go(bench: Bench, plan: Plan | None = None) -> Run:
-    run, recipe = bench.run, bench.recipe
-    first = _is_first()
     keep_memory()
-    if first:
-        run.sweep()
-    plan = plan or _plan(bench)
+    if _is_first():
+        bench.run.sweep()
+    company = settle_in()
+    try:
+        return _train(bench, plan or _plan(bench), company)
+    finally:
+        company.leave()
+
+
+def _train(bench: Bench, plan: Plan, company: Company) -> Run:
+    run, recipe, first = bench.run, bench.recipe, _is_first()
+    watched = company if gives_way(recipe.company, plan.precision) else None
+    if watched is None:
+        company.leave()
     fabric = engine(plan.precision, recipe.task.rests)
     if fabric.world_size > 1:  # the first process's word holds: the others may have timed, or named the run, otherwise
         plan, run = fabric.broadcast((plan, run))
@@ -178,7 +188,7 @@ def _go(bench: Bench, plan: Plan | None = None) -> Run:
         if not state.step:
             _examine(bench, plan)
     try:
-        stopped = _loop(bench, plan, state)
+        stopped = _loop(bench, plan, state, watched)
     except Diverged as error:
         raise UserError(
             f"Training stopped: {error}. The checkpoints before it are kept in {run.path}. "
@@ -250,7 +260,7 @@ def _introduce(bench: Bench, plan: Plan, encoder: Encoder, state: State) -> None
         draw_puzzles(bench.run, bench.recipe.task, bench.store, bench.where, bench.recipe.seed)
 
 
-def _loop(bench: Bench, plan: Plan, state: State) -> bool:
+def _loop(bench: Bench, plan: Plan, state: State, company: Company | None) -> bool:
     """Trains to the end, or to the first Ctrl+C -> whether it was stopped before the end."""
     run, recipe, first = bench.run, bench.recipe, state.fabric.global_rank == 0
     constant = recipe.task.constant(plan.batch // recipe.accumulate)
@@ -286,6 +296,8 @@ def _loop(bench: Bench, plan: Plan, state: State) -> bool:
                     checkpoint.save(run, state)
                     _save_encoder(bench, state)
                     saved = time.monotonic()
+            if company and (said := company.look()):
+                bench.console.print(said, highlight=False)
             if _any(state.fabric, interrupt.asked):
                 bench.console.print("Stopping: saving, and looking at what there is. Ctrl+C again leaves at once.")
                 break

@@ -56,6 +56,7 @@ class Timm(Backbone):
                 ) from error
         if not pretrained:
             open_branches(net)
+        explicit_attention(net)
         mean, std = (net.pretrained_cfg.get(key) for key in ("mean", "std"))
         scaling: dict[str, Any] = {"mean": tuple(mean), "std": tuple(std)} if channels == 3 and mean and std else {}
         try:
@@ -73,6 +74,17 @@ class Timm(Backbone):
             tensors, _ = read_weights(self.weights)
             encoder.loaded = load_weights(encoder.net, tensors, self.weights, self.partial)
         return encoder
+
+
+def explicit_attention(net: nn.Module) -> int:
+    """Writes attention out where there is no GPU -> how many layers. torch's fused attention has a slow way back on a
+    processor: a ViT of 64 tokens learns 1.8 times as fast in bf16 with it written out, and as fast in fp32."""
+    if torch.cuda.is_available():
+        return 0
+    layers = [layer for layer in net.modules() if isinstance(getattr(layer, "fused_attn", None), bool)]
+    for layer in layers:
+        layer.fused_attn = False  # type: ignore[assignment]
+    return len(layers)
 
 
 def _create(name: str, channels: int, size: int, pretrained: bool) -> tuple[Any, str]:

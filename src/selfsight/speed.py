@@ -1,0 +1,168 @@
+"""How fast this training is on this machine, how near to what its network allows, and what would help most.
+
+The ceiling is the same step on a batch that is there already: same numbers, same network, same optimizer, nothing read
+and nothing changed. Everything that is compared is run in turn, so that a neighbour's load meets all alike.
+
+Shapes: N images a step.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from rich.console import Console
+
+from selfsight.allocator import keep_memory
+from selfsight.batch import Batch, Now
+from selfsight.plan import bf16_is_native, build, resident, solitary
+from selfsight.recipe import Precision, Recipe
+from selfsight.seeds import generator
+from selfsight.store import Store
+from selfsight.storing import learned_from, store_of
+from selfsight.timing import Row
+from selfsight.train import State, learn, order, train
+
+ROUNDS, SECONDS = 12, 25.0
+"""Steps of each kind, and about how long all of them may take."""
+STEPS = 1000
+"""That the training is said to have; the rate does not matter here."""
+WHOLE, CEILING, ASKED = "end to end", "the same step on a batch that is there", "what is asked, made alone"
+Timed = Callable[[], tuple[float, float]]
+"""-> (seconds, of these waiting for images) of one more step."""
+HELPS = 1.05
+"""A setting that gains less is within the noise of a dozen steps."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What was measured, images a second and shares of a step's time."""
+
+    rows: tuple[Row, ...]
+    share: float
+    """End to end over the ceiling."""
+    waiting: float
+    """Share of a step that waits for images."""
+    views: float
+    """Share of a step in which pictures are prepared."""
+    advice: str
+
+
+def bench_speed(recipe: Recipe, console: Console) -> tuple[list[Row], str]:
+    """Images a second end to end and at the ceiling, and under each setting that could help -> (rows, what to do)."""
+    speed = measure(recipe, console)
+    return list(speed.rows), speed.advice
+
+
+def measure(recipe: Recipe, console: Console) -> Speed:
+    """As bench_speed, with its parts."""
+    keep_memory()
+    store = store_of(recipe, console)
+    batch = min(recipe.batch, len(learned_from(store)))
+    native: Precision = "bf16-mixed" if bf16_is_native() else "32-true"
+    numbers = recipe.precision if recipe.precision != "auto" else native
+    own = replace(recipe, precision=numbers, batch=batch, accumulate=1)
+    others = _others(own, len(learned_from(store)))
+    kinds = {WHOLE: _whole(own, store), CEILING: _held(own, store), ASKED: _asked(own, store)}
+    kinds |= {name: _whole(other, store) for name, other in others.items()}
+    took = {name: list[tuple[float, float]]() for name in kinds}
+    started = time.perf_counter()
+    with console.status("timing steps in turn"):
+        for turn in range(1 + ROUNDS):
+            for name, step in kinds.items():
+                took[name].append(step())
+            if turn > 2 and time.perf_counter() - started > SECONDS:
+                break
+    late = {name: seconds[1:] for name, seconds in took.items()}  # the first also chooses kernels
+    rows = [_row(name, others[name].batch if name in others else batch, seconds) for name, seconds in late.items()]
+    whole, ceiling, _, *rest = rows
+    waiting = statistics.median(wait / seconds for seconds, wait in late[WHOLE])
+    views = statistics.median(one[0] / two[0] for one, two in zip(late[ASKED], late[WHOLE], strict=True))
+    share = whole.per_second / ceiling.per_second
+    return Speed(tuple(rows), share, waiting, views, _advice(numbers, whole, share, (waiting, views), rest))
+
+
+def _advice(numbers: str, whole: Row, share: float, parts: tuple[float, float], rest: list[Row]) -> str:
+    said = (
+        f"{whole.per_second:,.0f} images a second at {numbers}, {share:.0%} of what the network itself allows here; "
+        f"{parts[0]:.1%} of a step waits for images, {parts[1]:.1%} makes what the network is asked."
+    )
+    best = max(rest, key=lambda row: row.per_second, default=None)
+    if best is None or best.per_second < HELPS * whole.per_second:
+        return f"{said} None of the settings tried gains {HELPS - 1:.0%}: only fewer pixels or a smaller encoder would."
+    return f"{said} What helps most: {best.setting}, {best.per_second / whole.per_second:.2f} times as fast."
+
+
+def _others(recipe: Recipe, images: int) -> dict[str, Recipe]:
+    """Recipes that learn the same and may be faster, by what one would write."""
+    precision: Precision = "32-true" if recipe.precision == "bf16-mixed" else "bf16-mixed"
+    found = {f"--precision {precision}": replace(recipe, precision=precision)}
+    for batch in (recipe.batch // 2, recipe.batch * 2):
+        if 2 <= batch <= images:
+            found[f"--batch {batch}"] = replace(recipe, batch=batch)
+    return found
+
+
+def _state(recipe: Recipe, store: Store) -> State:
+    _, side, _, channels = store.images.shape
+    model = build(recipe, side, channels)
+    return State(recipe.task, model, recipe.optimizer, solitary(recipe.precision), steps=STEPS, seed=recipe.seed)
+
+
+def _whole(recipe: Recipe, store: Store) -> Timed:
+    """Steps as `pretrain` makes them -> (seconds, of these waiting) of the next one."""
+    steps = train(_state(recipe, store), store.images, learned_from(store), batch=recipe.batch)
+
+    def step() -> tuple[float, float]:
+        one = next(steps)
+        return one.seconds, one.waiting
+
+    return step
+
+
+def _held(recipe: Recipe, store: Store) -> Timed:
+    """The same step again and again on what was asked in the first."""
+    state = _state(recipe, store)
+    now = _now(recipe)
+    example = state.task.prepare(_batch(state, recipe, store), now)
+
+    def step() -> tuple[float, float]:
+        return _timed(lambda: learn(state, [example], 1, now)), 0.0
+
+    return step
+
+
+def _asked(recipe: Recipe, store: Store) -> Timed:
+    """What `pretrain` does to images before the network sees them, alone."""
+    state = _state(recipe, store)
+    batch = _batch(state, recipe, store)
+
+    def step() -> tuple[float, float]:
+        return _timed(lambda: state.task.prepare(batch, _now(recipe))), 0.0
+
+    return step
+
+
+def _batch(state: State, recipe: Recipe, store: Store) -> Batch:
+    where = learned_from(store)
+    return resident(state.fabric, store.images, where[order(recipe.seed, 0, len(where), recipe.batch)])
+
+
+def _now(recipe: Recipe) -> Now:
+    return Now(0, STEPS, generator(recipe.seed, "task", 0, 0), {})
+
+
+def _timed(work: Callable[[], object]) -> float:
+    before = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - before
+
+
+def _row(name: str, batch: int, took: list[tuple[float, float]]) -> Row:
+    rates = [batch / seconds for seconds, _ in took]
+    return Row(name, statistics.median(rates), min(rates), max(rates))

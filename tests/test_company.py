@@ -1,0 +1,117 @@
+"""A neighbour is given its core, and the core is taken back."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+
+import pytest
+import torch
+
+from selfsight import company
+from selfsight.company import SECONDS, Company, used
+
+
+class Machine:
+    """A clock, and what each second of it was used for."""
+
+    def __init__(self) -> None:
+        self.clock = self.everyone = self.own = 0.0
+
+    def run(self, others: float, own: float = 1.0, seconds: float = SECONDS) -> None:
+        self.clock += seconds
+        self.own += own * seconds
+        self.everyone += (own + others) * seconds
+
+    def __call__(self) -> company.Used:
+        return self.clock, self.everyone, self.own
+
+
+@pytest.fixture
+def threads(monkeypatch):
+    asked = list[int]()
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    return asked
+
+
+def test_threads_follow_the_cores_that_are_free(threads):
+    machine = Machine()
+    here = Company(most=4, cores=4, read=machine)
+    for others, left in ((0.0, 4), (0.2, 4), (1.0, 3), (0.3, 3), (2.9, 1), (4.0, 1), (0.1, 4)):
+        machine.run(others)
+        here.look()
+        assert here.threads == left, others
+    assert threads == [3, 1, 4]
+
+
+def test_it_is_said_once(threads):
+    machine = Machine()
+    here = Company(most=2, cores=2, read=machine)
+    said = list[str]()
+    for others in (0.0, 1.0, 0.0, 1.0):
+        machine.run(others)
+        said.append(here.look())
+    assert [bool(one) for one in said] == [False, True, False, False]
+    assert "1.0 of 2 cores" in said[1] and "1 of 2 threads" in said[1]
+
+
+def test_too_soon_is_no_look(threads):
+    machine = Machine()
+    here = Company(most=2, cores=2, read=machine)
+    machine.run(1.0, seconds=SECONDS / 2)
+    assert here.look() == "" and here.threads == 2
+    machine.run(1.0, seconds=SECONDS / 2)
+    assert here.look()
+
+
+def test_one_thread_has_nothing_to_give(threads):
+    machine = Machine()
+    here = Company(most=1, cores=2, read=machine)
+    machine.run(2.0)
+    assert here.look() == "" and threads == []
+
+
+def test_the_threads_are_put_back(threads):
+    machine = Machine()
+    here = Company(most=2, cores=2, read=machine)
+    machine.run(1.0)
+    here.look()
+    here.leave()
+    assert threads == [1, 2]
+
+
+def test_where_nothing_can_be_read_nothing_is_done(threads):
+    here = Company(most=2, cores=2, read=lambda: None)
+    assert here.look() == "" and threads == []
+
+
+def test_what_a_recipe_means_by_company(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert company.gives_way("auto", "bf16-mixed") and not company.gives_way("auto", "32-true")
+    assert company.gives_way("give_way", "32-true") and not company.gives_way("ignore", "bf16-mixed")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert not company.gives_way("give_way", "32-true")
+
+
+def busy(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+@pytest.mark.skipif(used() is None, reason="only Linux tells what others use")
+def test_the_work_of_another_process_is_seen_as_that_of_others():
+    """A real process, a child that is still running, whose work is nobody's of ours."""
+    child = multiprocessing.get_context("fork").Process(target=busy, args=(3.0,))
+    child.start()
+    try:
+        time.sleep(0.2)
+        before = used()
+        busy(1.0)
+        after = used()
+    finally:
+        child.kill()
+        child.join()
+    clock, everyone, own = (late - early for late, early in zip(after, before, strict=True))
+    assert own <= everyone + 0.1
+    assert own >= 0.2 * clock and everyone - own >= 0.2 * clock
