@@ -15,6 +15,7 @@ from selfsight.batch import Batch, Now
 from selfsight.config import configure
 from selfsight.drawing import draw, example_of
 from selfsight.encoders import Small
+from selfsight.images.views import Views
 from selfsight.optimizer import Optimization
 from selfsight.recipe import Recipe, to_json
 from selfsight.seeds import generator
@@ -29,7 +30,9 @@ TASKS.append(lambda: Together(tasks=(tasks.Rotation(), tasks.VICReg()), how="sum
 
 IMAGINED = {
     "two of many": lambda run: tasks.SimCLR(views=GeneratedViews(restorer=run)),
-    "most different": lambda run: tasks.SimCLR(views=GeneratedViews(restorer=run, choose="most_different", answers=3)),
+    "most different": lambda run: tasks.SimCLR(
+        views=GeneratedViews(restorer=run, choose="most_different", answers=3, views=Views(crop=(0.6, 1.0)).gentle())
+    ),  # the hardest pairs of full views take more than sixty steps
     "all, weighed": lambda run: tasks.SimCLR(views=GeneratedViews(restorer=run, choose="all", answers=3, weigh=1.0)),
     "all, summed": lambda run: tasks.SimCLR(views=GeneratedViews(restorer=run, choose="all"), positives="sum"),
     "BYOL of all": lambda run: tasks.BYOL(views=GeneratedViews(restorer=run, choose="all", answers=3, weigh=0.5)),
