@@ -201,17 +201,21 @@ def tokens(words: Words) -> int:
     given = parser.parse_args(words)
     from selfsight.spellingout import tokens as spell
 
-    print(
-        spell(
-            given.run,
-            given.images,
-            threshold=given.threshold,
-            count=given.count,
-            quick=given.quick,
-            step=given.step,
-            out=given.out,
-        )
-    )
+    settings = {name: getattr(given, name) for name in ("threshold", "count", "quick", "step", "out")}
+    print(spell(given.run, given.images, **settings))
+    return 0
+
+
+def decompose(words: Words) -> int:
+    parser = _parser("decompose", "Take pictures apart by a run's masks, and show them.")
+    parser.add_argument("run", help="a run of --task Decompose or Saliency")
+    parser.add_argument("data", nargs="?", help="the images; the run's own where not given")
+    parser.add_argument("--out", help="the page; RUN/masks.html where not given")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args(words)
+    from selfsight.decomposing import decompose as apart
+
+    print(apart(given.run, given.data, out=given.out, seed=given.seed))
     return 0
 
 
@@ -379,6 +383,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Words], int]]] = {
     "restore": ("take from pictures what a run's corruption takes, and answer several ways", restore),
     "imagine": ("keep several answers to every image, as views for pretrain", imagine),
     "tokens": ("spell pictures out token by token, and read any beginning", tokens),
+    "decompose": ("take pictures apart by a run's masks, on a page", decompose),
     "show": ("draw what the network is asked", show),
     "embed": ("write embeddings and names of images", embed),
     "export": ("write the encoder as safetensors or ONNX", export),
