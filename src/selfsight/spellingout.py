@@ -55,24 +55,14 @@ def tokens(
     are rounded to where bits are told. out: the page, RUN/tokens.html where not given. -> its path. Raises UserError.
     """
     console, reading = console or Console(stderr=True), Reading.open(run)
-    most = reading.spelling.tokens
-    if count is not None and not 1 <= count <= most:
-        raise UserError(f"--count is a number of tokens, 1 to {most} with this run, not {count}.")
     if not (threshold > 0 and step > 0):
         raise UserError(f"--threshold is a squared error and --step a step, both more than 0, not {threshold}, {step}.")
     names, pixels, skipped = _pictures(images, reading)
-    errors = reading.errors(pixels)
-    lengths = torch.full((len(pixels),), count or most)
-    if count is None:
-        lengths = needed(errors, threshold)
-    if count is None and quick:
-        lengths = reading.lengths(_own(reading, console)).needed(reading.clues(pixels), threshold)
+    lengths, asked = _lengths(reading, pixels, threshold, count, quick, console)
     shown = [
         _spelled(reading, name, one, int(length), step)
         for name, one, length in zip(names, pixels, lengths, strict=True)
     ]
-    how = "foreseen in one look" if quick else "found by search"
-    asked = f"{count} tokens each" if count else f"a mean squared error of {threshold:g}, {how}"
     told = (
         f"Every token is shown by what is read after it, what it added and what is missing. Thumbnails: {asked}. "
         f"Floats count numbers, gains and all that is sent beside them; bits are of numbers rounded to {step:g}."
@@ -84,6 +74,22 @@ def tokens(
     mean = float(lengths.double().mean())
     console.print(f"{len(shown)} pictures, {mean:.2f} tokens each on average for {asked}", highlight=False)
     return path
+
+
+def _lengths(
+    reading: Reading, pixels: np.ndarray, threshold: float, count: int | None, quick: bool, console: Console
+) -> tuple[Tensor, str]:
+    """(N,) tokens of each picture, and in words what was asked for."""
+    most = reading.spelling.tokens
+    if count is not None:
+        if not 1 <= count <= most:
+            raise UserError(f"--count is a number of tokens, 1 to {most} with this run, not {count}.")
+        return torch.full((len(pixels),), count), f"{count} tokens each"
+    asked = f"a mean squared error of {threshold:g}"
+    if quick:
+        rule = reading.lengths(_own(reading, console))
+        return rule.needed(reading.clues(pixels), threshold), f"{asked}, foreseen in one look"
+    return needed(reading.errors(pixels), threshold), f"{asked}, found by search"
 
 
 def _own(reading: Reading, console: Console) -> np.ndarray:

@@ -78,7 +78,8 @@ def _sorted(pictures: Sequence[Spelled]) -> Markup:
     groups = []
     for count in sorted({one.needs for one in pictures}):
         some = [_picture(one.truth, f"{one.name}: {count}", THUMB) for one in pictures if one.needs == count]
-        groups += [tag("h3", f"{count} token{'' if count == 1 else 's'}"), tag("div", some, class_="answers")]
+        most = " or more" if count == max(len(one.read) for one in pictures) else ""
+        groups += [tag("h3", f"{count} token{'' if count == 1 else 's'}{most}"), tag("div", some, class_="answers")]
     return section("lengths", "How many tokens each needs", *groups)
 
 
