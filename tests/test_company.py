@@ -44,6 +44,24 @@ def test_threads_follow_the_cores_that_are_free(threads):
     assert threads == [3, 1, 4]
 
 
+def test_half_a_core_is_enough_to_give_one_up_and_is_not_taken_back_in_between(threads):
+    machine = Machine()
+    here = Company(most=2, cores=2, read=machine)
+    for others, left in ((0.45, 1), (0.5, 1), (0.3, 1), (0.1, 2)):
+        machine.run(others)
+        here.look()
+        assert here.threads == left, others
+
+
+def test_coming_back_is_not_told_as_giving_way(threads):
+    machine = Machine()
+    here = Company(most=2, cores=2, read=machine, threads=2)
+    here._give(1.0)
+    here.told = False
+    machine.run(0.0)
+    assert here.look() == "" and here.threads == 2
+
+
 def test_it_is_said_once(threads):
     machine = Machine()
     here = Company(most=2, cores=2, read=machine)

@@ -37,6 +37,8 @@ class Company:
     threads: int = 0
     """Threads now."""
     told: bool = False
+    said: str = ""
+    """What a first look of `settle_in` gave to say."""
 
     def __post_init__(self) -> None:
         self.threads = self.most
@@ -55,14 +57,15 @@ class Company:
     def _give(self, others: float) -> str:
         wanted = self.threads
         if others >= BUSY:
-            wanted = max(1, min(self.most, int(self.cores - others + 1 - BUSY)))
+            wanted = max(1, min(self.most, int(self.cores - others + BUSY)))
         elif others < QUIET:
             wanted = self.most
+        fewer = wanted < self.threads
         if wanted == self.threads:
             return ""
         self.threads = wanted
         torch.set_num_threads(wanted)
-        if self.told:
+        if self.told or not fewer:
             return ""
         self.told = True
         return (
@@ -94,8 +97,7 @@ def settle_in(seconds: float = 0.3) -> Company:
         time.sleep(seconds)
         now = company.read()
         if now and now[0] > clock:
-            company._give(max(0.0, (now[1] - before[1]) - (now[2] - before[2])) / (now[0] - clock))
-            company.told = False
+            company.said = company._give(max(0.0, (now[1] - before[1]) - (now[2] - before[2])) / (now[0] - clock))
     return company
 
 

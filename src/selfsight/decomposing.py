@@ -26,7 +26,7 @@ from selfsight.recipe import Recipe
 from selfsight.reporting.strips import Strip, write_strips
 from selfsight.run import Run
 from selfsight.seeds import generator, seed_of
-from selfsight.sources import guess
+from selfsight.sources.guess import located
 from selfsight.storing import open_store
 from selfsight.tasks import Decompose, Saliency
 
@@ -64,9 +64,10 @@ def decompose(
     model = build(recipe, plan["size"], plan["channels"])
     fill(kept, model)
     model.eval().requires_grad_(False)
-    store = open_store(recipe.source if data is None else guess(str(data)), plan["size"], console)
+    source = recipe.source if data is None else located(data)
+    store = open_store(source, plan["size"], console, channels=plan["channels"])
     rows = np.sort(np.random.default_rng(seed_of(seed, "apart")).permutation(len(store))[:DRAWN])
-    pixels = torch.from_numpy(store.images[rows]).permute(0, 3, 1, 2)[:, : plan["channels"]]
+    pixels = torch.from_numpy(store.images[rows]).permute(0, 3, 1, 2)
     batch = Batch(pixels, torch.from_numpy(rows.astype(np.int64)))
     example = replace(recipe.task, views=STILL).prepare(batch, Now(99, 100, generator(seed, "apart")))
     with torch.no_grad():

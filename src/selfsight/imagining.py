@@ -32,8 +32,7 @@ from selfsight.reporting.answers import Restored
 from selfsight.reporting.imagined import Told, write_imagined
 from selfsight.run import write_json
 from selfsight.seeds import generator, seed_of
-from selfsight.source import Source
-from selfsight.sources import guess
+from selfsight.sources.guess import located
 from selfsight.store import Store
 from selfsight.storing import open_store
 from selfsight.views.generated import imagine as imagined_of
@@ -66,6 +65,7 @@ def imagine(
         raise UserError(f"--answers is a number of answers to each image, at least 2, not {answers}.")
     console, restorer, place = console or Console(stderr=True), Answerer.open(run), Path(out)
     encoder = stored(str(through)) if through else restorer.encoder
+    _sees(encoder, restorer.encoder.channels, restorer.encoder.size, str(through or run))
     store = _store(data, restorer.encoder, console)
     taken = corruption or restorer.corruption
     with writing(place, (len(store), answers, *store.images.shape[1:])) as folder:
@@ -113,20 +113,25 @@ def _fill(
 
 def _store(data: Any, encoder: Encoder, console: Console) -> Store:
     """The images as the restorer takes them."""
-    source = data if isinstance(data, Source) else guess(os.path.abspath(os.path.expanduser(str(data))))
+    source = located(data)
     store = open_store(source, encoder.size, console)
     if store.images.shape[3] != encoder.channels:
         store = open_store(source, encoder.size, console, channels=encoder.channels)
     return store
 
 
-def judged(kept: Imagined, store: Store, encoder: Encoder, through: str, seed: int = 0) -> Told:
-    """What the answers to a store's images are worth, seen through an encoder."""
-    if (encoder.channels, encoder.size) != (kept.answers.shape[4], kept.answers.shape[2]):
+def _sees(encoder: Encoder, channels: int, size: int, through: str) -> None:
+    """Raises UserError where an encoder cannot look at answers of so many channels and pixels."""
+    if (encoder.channels, encoder.size) != (channels, size):
         raise UserError(
             f"The encoder of {through} sees {encoder.channels} channels and {encoder.size} pixels, and the answers "
-            f"have {kept.answers.shape[4]} and {kept.answers.shape[2]}: look through another."
+            f"have {channels} and {size}: look through another."
         )
+
+
+def judged(kept: Imagined, store: Store, encoder: Encoder, through: str, seed: int = 0) -> Told:
+    """What the answers to a store's images are worth, seen through an encoder."""
+    _sees(encoder, kept.answers.shape[4], kept.answers.shape[2], through)
     rows = np.sort(np.random.default_rng(seed_of(seed, "judged")).permutation(len(store))[:ASKED])
     pictures = kept.answers[rows]
     every = embed_images(encoder, store.images)

@@ -18,7 +18,7 @@ from selfsight.images.views import Views
 from selfsight.optimizer import Optimization
 from selfsight.restorer import Restorer
 from selfsight.source import Source
-from selfsight.sources.guess import NAMED, guess
+from selfsight.sources.guess import located
 from selfsight.speller import Speller
 from selfsight.task import Task
 from selfsight.tasks import SimCLR
@@ -75,8 +75,7 @@ class Recipe:
         if not isinstance(self.task, Task):
             raise UserError(f"task is {self.task!r}: give a task, SimCLR() for example.")
         if isinstance(self.data, str):
-            path = self.data if self.data.startswith(NAMED) else os.path.abspath(os.path.expanduser(self.data))
-            object.__setattr__(self, "data", guess(path))
+            object.__setattr__(self, "data", located(self.data))
         if isinstance(self.encoder, str):
             object.__setattr__(self, "encoder", named(self.encoder))
         weights = getattr(self.encoder, "weights", None)

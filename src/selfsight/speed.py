@@ -61,7 +61,7 @@ def measure(recipe: Recipe, console: Console) -> Speed:
     """As bench_speed, with its parts."""
     keep_memory()
     store = store_of(recipe, console)
-    batch = min(recipe.batch, len(learned_from(store)))
+    batch = min(recipe.batch // recipe.accumulate, len(learned_from(store)))
     native: Precision = "bf16-mixed" if bf16_is_native() else "32-true"
     numbers = recipe.precision if recipe.precision != "auto" else native
     own = replace(recipe, precision=numbers, batch=batch, accumulate=1)
@@ -92,12 +92,14 @@ def _advice(numbers: str, whole: Row, share: float, parts: tuple[float, float], 
     )
     best = max(rest, key=lambda row: row.per_second, default=None)
     if best is None or best.per_second < HELPS * whole.per_second:
+        if share < 1 / HELPS:
+            return f"{said} No setting tried gains {HELPS - 1:.0%}: what holds it up is before the network."
         return f"{said} None of the settings tried gains {HELPS - 1:.0%}: only fewer pixels or a smaller encoder would."
     return f"{said} What helps most: {best.setting}, {best.per_second / whole.per_second:.2f} times as fast."
 
 
 def _others(recipe: Recipe, images: int) -> dict[str, Recipe]:
-    """Recipes that learn the same and may be faster, by what one would write."""
+    """Recipes that may be faster, by what one would write; other sizes of batch learn a little otherwise."""
     precision: Precision = "32-true" if recipe.precision == "bf16-mixed" else "bf16-mixed"
     found = {f"--precision {precision}": replace(recipe, precision=precision)}
     for batch in (recipe.batch // 2, recipe.batch * 2):

@@ -1,7 +1,8 @@
 """The loop, as a generator: `for step in train(state, images, ...)`. It knows Task and no task.
 
 What a step does is a function of the recipe, the step and the tensors of `State` alone: data order, every draw, the
-learning rate, what a curriculum asks. Resuming therefore needs these tensors and nothing else.
+learning rate, what a curriculum asks. Resuming therefore needs these tensors and nothing else; and
+as many threads, for the last bits of a sum.
 
 Shapes: N images a step and process, H W side, C channels.
 """

@@ -31,8 +31,7 @@ from selfsight.recipe import to_json
 from selfsight.run import Run, replacing
 from selfsight.seeds import seed_of
 from selfsight.source import Source
-from selfsight.sources import guess
-from selfsight.sources.guess import NAMED
+from selfsight.sources.guess import located
 from selfsight.store import Packing, Store
 from selfsight.store import pack as pack_store
 from selfsight.storing import natural_size, open_store, say_left_out
@@ -76,7 +75,7 @@ def evaluate(
 
     opened, console = Run.open(run), console or Console(stderr=True)
     recipe, encoder = configure(opened.json("recipe")), encoder_of(run)
-    source = recipe.source if data is None else _source(data)
+    source = recipe.source if data is None else located(data)
     store = fitting_store(source, encoder, console)
     train, val, classes, codes = divide(store, seed)
     subjects = _subjects(recipe.backbone, encoder, store, train, val, classes, codes, recipe.seed)
@@ -236,7 +235,7 @@ def show(
     """
     if isinstance(what, str):
         what = [spelled(name) for name in what.split(",")]
-    store = open_store(_source(data), size, console or Console(stderr=True))
+    store = open_store(located(data), size, console or Console(stderr=True))
     rows = np.sort(np.random.default_rng(seed_of(seed, "drawn")).permutation(len(store))[:DRAWN])
     images = store.images[rows]
     if isinstance(what, Task):
@@ -259,7 +258,7 @@ def embed(
     Of a run of Tokens the tokens too, (N, T, D): any beginning of a row is an embedding.
     """
     console, encoder = console or Console(stderr=True), encoder_of(run)
-    store = fitting_store(_source(data), encoder, console)
+    store = fitting_store(located(data), encoder, console)
     embeddings = embed_images(encoder, store.images)
     labels = store.labels()
     named = [labels.classes[code] if code >= 0 else "" for code in labels.codes] if len(labels.classes) else None
@@ -311,7 +310,7 @@ def pack(
     console: Console | None = None,
 ) -> Store:
     """Decodes the images in `data` once, into a store that every command takes in place of the images."""
-    console, source = console or Console(stderr=True), _source(data)
+    console, source = console or Console(stderr=True), located(data)
     packing = Packing(size=size or natural_size(source), fit=fit)  # type: ignore[arg-type]
     with console.status("decoding images") as status:
         store = pack_store(
@@ -328,11 +327,3 @@ def pack(
     )
     say_left_out(store, console, store.path / "skipped.csv")
     return store
-
-
-def _source(data: Any) -> Source:
-    return (
-        data
-        if isinstance(data, Source)
-        else guess(os.path.abspath(os.path.expanduser(str(data))) if not str(data).startswith(NAMED) else str(data))
-    )

@@ -107,7 +107,11 @@ def pretrain(
     store = store_of(recipe, console)
     where = learned_from(store)
     recipe.backbone.build(store.images.shape[3], store.images.shape[1])  # an encoder that cannot be built leaves no run
-    plan = settle(recipe, store.images, where)
+    company = settle_in()  # what is timed beside a neighbour is timed with the threads it will have
+    try:
+        plan = settle(recipe, store.images, where)
+    finally:
+        company.leave()
     run = Run.create(where_to) if _is_first() else Run(where_to)
     if isinstance(
         recipe.data, InMemory
@@ -123,7 +127,8 @@ def pretrain(
 def resume(
     run: str | os.PathLike[str] | Run, *, console: Console | None = None, save_seconds: float = SAVE_SECONDS
 ) -> Run:
-    """Goes on with a run from its last checkpoint, exactly as if it had not stopped.
+    """Goes on with a run from its last checkpoint, exactly as if it had not stopped: to the last bit in fp32, and in
+    bf16 where no neighbour changed the number of threads.
 
     Raises UserError where `run` is no run, is finished, or its images have changed; Stopped after Ctrl+C.
     """
@@ -174,6 +179,8 @@ def _train(bench: Bench, plan: Plan, company: Company) -> Run:
     watched = company if gives_way(recipe.company, plan.precision) else None
     if watched is None:
         company.leave()
+    elif company.said:
+        bench.console.print(company.said, highlight=False)
     fabric = engine(plan.precision, recipe.task.rests)
     if fabric.world_size > 1:  # the first process's word holds: the others may have timed, or named the run, otherwise
         plan, run = fabric.broadcast((plan, run))
@@ -282,6 +289,7 @@ def _loop(bench: Bench, plan: Plan, state: State, company: Company | None) -> bo
                         "seconds": round(step.seconds, 5),
                         "waiting": round(step.waiting, 5),
                         "images": step.images,
+                        **({"threads": company.threads} if company and company.threads != company.most else {}),
                     },
                 )
                 if step.number % every == 0 or step.number == plan.steps:

@@ -75,6 +75,20 @@ def test_targets_that_are_the_input(program: Program, causes: list[str]) -> None
 # ------------------------------------------------------------------------------------------ D106: pictures and masks
 
 
+class Hidden(Dataset[Any]):
+    """Pictures turned over by even chance, and which pixels are to be hidden, drawn anew each time."""
+
+    def __init__(self) -> None:
+        self.pictures = torch.rand(20, 3, 10, 12, generator=torch.Generator().manual_seed(0))
+
+    def __len__(self) -> int:
+        return 20
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        shown = self.pictures[index]
+        return shown.flip(-1) if torch.rand(()) < 0.5 else shown, (torch.rand(10, 12) < 0.5).float()
+
+
 class Pairs(Dataset[Any]):
     """Pictures, and a number for each pixel. Kinds: what is turned by even chance."""
 
@@ -107,10 +121,11 @@ class Pairs(Dataset[Any]):
         (Pairs(""), []),
         (Pairs("shown mask", noise=0.1), []),
         (Pairs("shown", symmetric=True), []),
+        (Hidden(), []),
     ],
-    ids=["left to right", "upside down", "together", "never", "with noise", "symmetric"],
+    ids=["left to right", "upside down", "together", "never", "with noise", "symmetric", "drawn anew"],
 )
-def test_masks_that_stand_still(data: Pairs, causes: list[str]) -> None:
+def test_masks_that_stand_still(data: Dataset[Any], causes: list[str]) -> None:
     assert [finding.cause for finding in found(TurnedMasks(), tiny(dataset=data))] == causes
 
 

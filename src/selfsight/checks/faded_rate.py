@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from selfsight.instruments.evidence import SURE, less_p
 from selfsight.instruments.place import of_code
 from selfsight.instruments.reach import Unreachable
 from selfsight.observations.motion import quietly, rate
-from selfsight.observations.rates import PASS, SECONDS, followed, times
+from selfsight.observations.rates import PASS, SECONDS, followed, held
 from selfsight.planted import Quarters, batches, loss, tiny
 from selfsight.program import Program
 from selfsight.streaming import pieces
@@ -121,10 +122,10 @@ def _kept_up(case: Case, rates: list[float], low: int) -> tuple[list[float], lis
     room, trial, allowed = scale.constant.loss - scale.free.loss, case.begin(), Allowance(SECONDS)
     then = list[float]()
     with quietly():
-        for number, given in enumerate(rates[: 2 * low]):
+        for number in range(min(2 * low, len(rates))):
             if number == low:
                 then = [case.value(trial.model, piece) / room for piece in aside]
-            with times(max(rates) / given if number >= low and given > 0 else 1.0):
+            with held(max(rates)) if number >= low else nullcontext():
                 case.step(trial, train[number % cut], seed=number)
             if allowed.over and then:
                 break

@@ -35,7 +35,8 @@ class OtherRate(Check):
 
     Detected: Where some seconds of the program's own training answer examples kept aside no better than a constant, the
     same training is made again with every rate multiplied by 0.1, 0.01, 0.001, 100 and 10,000, and without weight decay
-    where there is some. MEASURED where one of these learns (Wilcoxon against the constant, p < 1e-3). A larger rate is
+    where there is some; without decay also where a tenth of the way to the best answer is not reached. MEASURED where
+    one of these learns (Wilcoxon against the constant, p < 1e-3), without decay a quarter of the way. A larger rate is
     advised only where the program's planned steps would not be enough: slow is not sick.
     Matters: A rate out of place looks like every other fault: the loss sits at the constant answer's.
     Cure: Take the rate that learned, then search around it.
@@ -88,7 +89,7 @@ class OtherRate(Check):
             code=self.code, grade=Grade.MEASURED, component="optimizer", cause="weight-decay",
             sentence=f"With its weight decay of {most:g} the training comes to {max(0.0, now):.2f} of the way to the "
             f"best answer on examples kept aside; without, to {then:.2f}.",
-            cure="Lower the weight decay. In Adam it enters the gradient and is not scaled by the rate as in AdamW.",
+            cure="Lower the weight decay; in Adam it enters the gradient, only in AdamW it is apart.",
             place=of_code(case.program.optimizer, "optimizer"),
             evidence={"weight decay": most, "progress then": then, "progress now": now},
         )  # fmt: skip

@@ -33,7 +33,8 @@ class RepeatedInput(Check):
     bit by bit, with what stands behind that place, and does with what stands there.
     Matters: Copying is learned at once and to perfection, and teaches nothing.
     Cure: Give x[:, :-1] and ask for x[:, 1:].
-    Blind: Criteria written by hand, sequences of vectors, and networks that see the whole: there it may be meant.
+    Blind: Criteria written by hand, models that take more than the sequence, sequences of vectors, and networks that
+    see the whole: there it may be meant.
     """
 
     code = "Y108"
@@ -107,9 +108,13 @@ def _causal(model: nn.Module, given: Tensor) -> bool:
     modes = [(module, module.training) for module in model.modules()]
     with still(model), torch.no_grad():
         model.eval()
-        before, after = model(given), model(changed)
-        for module, training in modes:
-            module.training = training
+        try:
+            before, after = model(given), model(changed)
+        except (TypeError, RuntimeError, IndexError):  # it takes more than the sequence
+            return False
+        finally:
+            for module, training in modes:
+                module.training = training
     if not isinstance(before, Tensor) or before.shape[:2] != given.shape:
         return False
     moved = (before != after).flatten(2).any(2)[(changed != given).any(1)]

@@ -127,5 +127,8 @@ def _turned(shown: Tensor, mask: Tensor, other: Tensor, other_mask: Tensor) -> s
         return None
     for name, turn in TURNS.items():
         if torch.equal(turn(shown), other) and not torch.equal(turn(mask), mask):
-            return "" if torch.equal(turn(mask), other_mask) else name
+            if torch.equal(turn(mask), other_mask):
+                return ""
+            stood = (mask, *(one(mask) for one in TURNS.values()))  # any other mask is one that is drawn anew
+            return name if any(torch.equal(one, other_mask) for one in stood) else None
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch.optim import Optimizer
@@ -61,16 +61,25 @@ def streamed(case: Case, factor: float = 1.0) -> list[float]:
     return [loss if math.isfinite(loss) else math.inf for loss in losses]
 
 
-@contextlib.contextmanager
-def times(factor: float) -> Iterator[None]:
+def times(factor: float) -> contextlib.AbstractContextManager[None]:
     """While the block runs, every optimizer steps with its rate times a factor."""
+    return _stepping(lambda rate: rate * factor)
+
+
+def held(rate: float) -> contextlib.AbstractContextManager[None]:
+    """While the block runs, every optimizer steps with this rate."""
+    return _stepping(lambda _: rate)
+
+
+@contextlib.contextmanager
+def _stepping(change: Callable[[Any], Any]) -> Iterator[None]:
     before: dict[int, list[Any]] = {}
 
     def scale(optimizer: Optimizer, *_: Any) -> None:
         before[id(optimizer)] = [group.get("lr") for group in optimizer.param_groups]
         for group in optimizer.param_groups:
             if "lr" in group:
-                group["lr"] = group["lr"] * factor
+                group["lr"] = change(group["lr"])
 
     def put_back(optimizer: Optimizer, *_: Any) -> None:
         for group, old in zip(optimizer.param_groups, before[id(optimizer)], strict=True):

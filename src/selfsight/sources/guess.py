@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 from selfsight.errors import UserError
 from selfsight.source import Source
@@ -24,6 +26,14 @@ ACCEPTED = (
 NAMED = ("torchvision:", "scenes:")
 """How a name begins that is no path."""
 SAVED_SETS = ("dataset_dict.json", "dataset_info.json", "state.json")
+
+
+def located(data: Any) -> Source:
+    """The source that a user's words are: a source itself, a name, or a path from the folder they stand in."""
+    if isinstance(data, Source):
+        return data
+    words = str(data)
+    return guess(words if words.startswith(NAMED) else os.path.abspath(os.path.expanduser(words)))
 
 
 def guess(path: str) -> Source:

@@ -43,7 +43,7 @@ class Saliency(Task):
 
     model: Literal["saliency", "inherent", "constructor"] = "saliency"
     """Whose masks: a net's that sees what is left, before the encoder does; the decoder's own last channel, after; or
-    the net's, which also sees what is there already, and a net adds the answer to that instead of a sum (4/29)."""
+    the net's, which also sees what is there already, and a net adds the answer to that instead of a sum."""
     turns: int = 4
     """T, masks drawn one after another. At least 2."""
     shown: Literal["residual", "masked residual", "masked image"] = "masked residual"
