@@ -73,7 +73,8 @@ def imagine(
         pace = _fill(folder, store, restorer, taken, precision, seed, console)
         folder.close({**about, **pace})
     console.print(
-        f"{len(store):,} images, {answers} answers to each, in {place}: {pace['images_per_second']:,.0f} images a second",
+        f"{len(store):,} images, {answers} answers to each, in {place}: "
+        f"{pace['images_per_second']:,.0f} images a second",
         highlight=False,
         soft_wrap=True,
     )
