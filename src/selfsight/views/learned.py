@@ -1,9 +1,15 @@
 """Imagined views whose corruption a policy chooses, image by image, by how much the encoder learns from them.
 
-A policy sees the image and chooses one of several corruptions (and so its strength, and with edges and masks among them
-its place); a frozen restorer answers twice to what is left. No gradient flows through it, so that the policy learns by
-REINFORCE (`policy.py`): its reward is the encoder's learning progress, or, for an adversary, its loss. A budget on what
-is removed keeps either from taking everything.
+A policy sees the image and chooses one of several corruptions, and so its kind, its strength and its place: halves that
+are hidden are actions of their own. A frozen restorer answers twice to what is left. No gradient flows through it, so
+that the policy learns by REINFORCE (`policy.py`): its reward is the encoder's learning progress, slow less fast moving
+average of its loss, or, for an adversary, the loss. Tamkin, Wu, Goodman 2021, "Viewmaker Networks", sends the
+adversary's gradient back reversed; here the restorer lies between, and what is alike is a budget on what views may
+change. Every corruption is applied to every image, so that what each would remove is known before one is chosen and
+the mean that is expected is within the budget at every step.
+
+What progress tells is confounded: an image made easier lowers the loss at once, which looks like learning. Judge what a
+policy chose by a probe, beside `none` within the same budget.
 
 The policy is trained, so that its choices are made where networks run, in `predict`; what is prepared is the image and
 the draws.
@@ -38,7 +44,7 @@ ACTIONS = (
     Downsample(factors=(4,)),
     Chain(corruptions=(Decolour(), Downsample(factors=(4,)))),
     CutOut(),
-    CropOut(lies="side", kept=(0.5, 0.5)),
+    *(CropOut(lies=side, kept=(0.5, 0.5)) for side in ("top", "bottom", "left", "right")),
     CowMask(),
 )
 
@@ -56,9 +62,10 @@ class LearnedViews(ViewSource):
     """What there is to choose from, 2 or more."""
     reward: Literal["progress", "loss", "none"] = "progress"
     """progress: slow less fast moving average of the encoder's loss; loss: the loss itself, an adversary; none: the
-    policy stays at chance, and only the budget moves it."""
+    policy stays as it began, and only the budget keeps it from choosing evenly."""
     budget: float = 0.4
-    """The mean share of a picture that may be removed, (0, 1]."""
+    """The mean share of a picture that may be removed, as `removed` tells, (0, 1]. Where even the mildest corruption
+    removes more, that one is nearly always chosen."""
     rate: float = 0.05
     """Of the policy; more than 0."""
     before: Views = Views(crop=(0.5, 1.0)).gentle()
@@ -87,28 +94,32 @@ class LearnedViews(ViewSource):
     @torch.no_grad()
     def pictures(self, parts: nn.ModuleDict, example: Example) -> tuple[Tensor, dict[str, Tensor]]:
         images, policy = example.inputs[:, 0], cast(Policy, parts["policy"])
-        action = policy.choose(images, example.extras["chance"])
         draws = Generator().manual_seed(int(example.extras["seed"][0]))
-        left, removed = images.clone(), images.new_zeros(len(images))
-        for number, corruption in enumerate(self.actions):
-            rows = (action == number).nonzero()[:, 0]
-            if len(rows):
-                done = corruption(images[rows], draws)
-                left[rows], removed[rows] = done.images.to(left), done.removed.to(removed)
+        done = [corruption(images, draws) for corruption in self.actions]
+        costs = torch.stack([one.removed for one in done], 1).float()
+        action = policy.choose(images, costs, example.extras["chance"])
+        left = torch.stack([one.images for one in done], 1)[torch.arange(len(images), device=images.device), action]
         answers = (self._restorer(images).answers(left, 2, draws, self.precision) * 255).round().byte()
         shown = self.views(answers.flatten(0, 1), draws).unflatten(0, answers.shape[:2])
-        return shown, {"action": action.float(), "removed": removed}
+        return shown, {"action": action.float(), "costs": costs, "evenness": policy.evenness(images)}
 
     def learn(self, parts: nn.ModuleDict, example: Example, prediction: Mapping[str, Tensor], loss: Tensor) -> None:
-        policy = cast(Policy, parts["policy"])
+        policy, images = cast(Policy, parts["policy"]), example.inputs[:, 0]
         progress = policy.progress(loss)
         rewards = {"progress": progress, "loss": loss.detach(), "none": torch.zeros_like(progress)}
-        policy.learn(example.inputs[:, 0], prediction["action"].long(), rewards[self.reward], prediction["removed"])
+        policy.learn(images, self._action(prediction), rewards[self.reward], prediction["costs"])
 
     def measures(self, prediction: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        actions = prediction["action"].detach().round().long().clamp(0, len(self.actions) - 1)
-        shares = torch.bincount(actions, minlength=len(self.actions)).float() / len(actions)
-        return {"removed": prediction["removed"].detach().float().mean(), "most frequent corruption": shares.max()}
+        action, costs = self._action(prediction), prediction["costs"].detach().float()
+        shares = torch.bincount(action, minlength=len(self.actions)).float() / len(action)
+        return {
+            "removed": costs.gather(1, action[:, None]).mean(),
+            "most frequent corruption": shares.max(),
+            "evenness": prediction["evenness"].detach().float().mean(),
+        }
+
+    def _action(self, prediction: Mapping[str, Tensor]) -> Tensor:
+        return prediction["action"].detach().round().long().clamp(0, len(self.actions) - 1)
 
     def caption(self, example: Example, i: int) -> str:
         return "the image; what is taken from it is for the policy to choose"
