@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -158,6 +160,32 @@ def test_taken_up_again_it_goes_on_as_if_nothing_had_been():
         play(one, paid, 10, cost, "later")
     for name, value in agent.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]), name
+
+
+def test_several_processes_take_the_same_step(monkeypatch):
+    """Two, each with images, choices and losses of its own, as two threads that exchange what `gathered` is given."""
+    met, given = threading.Barrier(2, timeout=60), {}
+
+    def gathered(z):
+        given[threading.current_thread().name] = z
+        met.wait()
+        both = torch.cat([given[name] for name in sorted(given)])
+        met.wait()
+        return both
+
+    def work(agent, seed):
+        threading.current_thread().name = seed
+        play(agent, lambda bright, action, draws: agent.progress(torch.rand((), generator=draws)), 5, cost, seed)
+
+    cost = torch.tensor([0.0, 0.5, 0.2, 0.9])
+    monkeypatch.setattr("selfsight.policy.gathered", gathered)
+    agents = [policy(budget=0.2), policy(budget=0.2)]
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(work, agent, seed) for agent, seed in zip(agents, ("one", "two"), strict=True)]:
+            done.result()
+    assert agents[0].out.bias.abs().max() > 0
+    for name, value in agents[0].state_dict().items():
+        assert torch.equal(value, agents[1].state_dict()[name]), name
 
 
 def test_progress_is_told_by_two_averages():
