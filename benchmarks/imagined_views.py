@@ -11,7 +11,8 @@ imagine`), and every arm is trained twice:
 
 Arms: ordinary views; imagined alone, also with answers made anew at every step; an answer and the image; half of the
 images; each corruption; of 4 and 8 answers the most different, and all, also with as many images fewer as there are more
-pictures of each ("pictures for images"). Controls: what the corruption left, an untrained restorer, and the nearest other
+pictures of each; a corruption that a policy chooses, by the encoder's progress, against it, or at random within the same
+budget. Controls: what the corruption left, an untrained restorer, and the nearest other
 image by hand-made features in place of an answer. Every row is one training: set, arm, budget, seed, steps, kNN and logistic
 regression with intervals. A claim is how far an arm is above ordinary views, in points of accuracy, with an interval over
 sets and seeds, which both see the same images; it holds where it is better by more than the interval. Each training is
@@ -56,7 +57,7 @@ from selfsight.storing import learned_from
 from selfsight.tasks import Restore, SimCLR
 from selfsight.train import State, train
 from selfsight.verbs import divide
-from selfsight.views import GeneratedViews
+from selfsight.views import GeneratedViews, LearnedViews
 
 PRECISION = "bf16-mixed"
 QUIET = Console(quiet=True)
@@ -79,12 +80,17 @@ class Arm:
     batch: int = BATCH
     fresh: bool = False
     """Answers made anew at every step."""
+    reward: str | None = None
+    """What a policy that chooses the corruption learns by; None: there is no policy."""
 
     def task(self, place: str, work: Path) -> SimCLR:
         if self.source is None:
             return SimCLR(views=VIEWS[place])
         folder = folder_of(work, place, self.source)
         restorer = folder / ("restorer" if self.fresh else "answers")
+        if self.reward:
+            reward: Any = self.reward
+            return SimCLR(views=LearnedViews(restorer=str(restorer), reward=reward, views=VIEWS[place]))
         return SimCLR(views=GeneratedViews(restorer=str(restorer), views=VIEWS[place], **dict(self.settings)))
 
 
@@ -104,6 +110,9 @@ ARMS = (
     *(_arm(f"all {k}", choose="all", answers=k) for k in (2, 4, 8)),
     *(_arm(f"all {k}, {BATCH * 2 // k} images", batch=BATCH * 2 // k, choose="all", answers=k) for k in (4, 8)),
     _arm("all 4, weighed", choose="all", answers=4, weigh=1.0),
+    Arm("corruption learned by progress", fresh=True, reward="progress"),
+    Arm("corruption learned against", fresh=True, reward="loss"),
+    Arm("corruption at random, same budget", fresh=True, reward="none"),
     _arm("untrained restorer", "untrained"),
     _arm("what was left and image", "left", beside="image"),
     _arm("nearest neighbour and image", "neighbour", beside="image"),

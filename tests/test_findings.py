@@ -1,9 +1,20 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+from selfsight.batch import Batch, Now
+from selfsight.encoders import Small
 from selfsight.findings import plain_findings
+from selfsight.policy import Policy
+from selfsight.recipe import Recipe, to_json
+from selfsight.restorers import CamNet
 from selfsight.run import Run
+from selfsight.seeds import generator
+from selfsight.selection import Selection
+from selfsight.task import Model
+from selfsight.tasks import Restore, SimCLR
+from selfsight.views import LearnedViews
 
 
 @pytest.fixture
@@ -42,3 +53,105 @@ def test_a_probe_that_is_no_better_and_shared_images_are_found(run):
 
 def test_an_empty_run_has_none(run):
     assert plain_findings(run, 0) == []
+
+
+def codes(run):
+    """Of findings about restorers and policies."""
+    return {finding["code"] for finding in plain_findings(run, 0)} - {"L001"}
+
+
+def restored(run, photographs, sick="", ways=True, steps=30):
+    """A short training of the smallest restorer, healthy or made sick, told in the run's series."""
+    task = Restore(restorer=CamNet(width=8, ways=ways), selection=Selection(codes=(4,)))
+    (run.path / "data").mkdir()
+    run.write("recipe", to_json(Recipe(data=str(run.path / "data"), task=task)))
+    torch.manual_seed(0)
+    encoder = Small(width=8).build(3, 32)
+    model = Model(encoder, task.parts(encoder))
+    stack = model.parts["restorer"]
+    code, level = stack.code, stack.level
+    if sick == "codes ignored":
+        stack.code = lambda l, seeds: torch.zeros_like(code(l, seeds))
+    if sick == "noise":
+        stack.level = lambda *given: noisy(*level(*given))
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    batch = Batch(torch.from_numpy(photographs[:16]).permute(0, 3, 1, 2), torch.arange(16))
+    for step in range(steps):
+        example = task.prepare(batch, Now(step, steps, generator("restored", step)))
+        outcome = task.loss(task.predict(model, example), example)
+        optimizer.zero_grad()
+        outcome.loss.backward()
+        optimizer.step()
+        measures = {name: float(value) for name, value in outcome.measures.items()}
+        run.append("series", {"step": step + 1, "loss": float(outcome.loss.detach()), **measures})
+    return codes(run)
+
+
+def noisy(answers, state):
+    return 0 * answers + torch.rand(answers.shape, generator=generator("noise", answers.shape[0])), state
+
+
+def test_a_healthy_restorer_has_none(run, photographs):
+    assert restored(run, photographs) == set()
+
+
+def test_codes_that_are_ignored_are_found(run, photographs):
+    assert restored(run, photographs, "codes ignored", steps=22) == {"G001"}
+
+
+def test_noise_for_answers_is_found(run, photographs):
+    assert restored(run, photographs, "noise", steps=20) == {"G002"}
+
+
+def test_a_restorer_of_one_answer_on_purpose_has_none(run, photographs):
+    assert restored(run, photographs, ways=False, steps=22) == set()
+
+
+def chosen(run, pays, reward="progress", budget=0.4, rate=0.2, steps=120, least=0.0):
+    """A policy of four actions whose reward is made by hand, told in the run's series."""
+    (run.path / "data").mkdir()
+    source = LearnedViews(reward=reward, budget=budget)
+    run.write("recipe", to_json(Recipe(data=str(run.path / "data"), task=SimCLR(views=source))))
+    torch.manual_seed(0)
+    agent = Policy(3, 4, rate, budget)
+    costs = torch.tensor([0.1, 0.2, 0.3, 0.6]).clamp(min=least).expand(64, 4)
+    for step in range(steps):
+        draws = generator("chosen", step)
+        bright = (torch.arange(64) % 2)[:, None, None, None]
+        images = 0.3 * torch.rand(64, 3, 4, 4, generator=draws) + 0.7 * bright
+        action = agent.choose(images, costs, torch.rand(64, generator=draws))
+        told = {
+            "removed": float(costs.gather(1, action[:, None]).mean()),
+            "most frequent corruption": float(action.bincount().max() / 64),
+            "evenness": float(agent.evenness(images).mean()),
+        }
+        run.append("series", {"step": step + 1, "loss": 1.0, **told})
+        agent.learn(images, action, pays(bright[:, 0, 0, 0], action, draws), costs)
+    return codes(run)
+
+
+def test_a_policy_that_looks_at_the_image_has_none(run):
+    assert chosen(run, lambda bright, action, draws: (action == bright).float(), rate=1.0) == set()
+
+
+def test_a_policy_at_its_bound_is_found(run):
+    assert chosen(run, lambda bright, action, draws: (action == 1).float(), rate=1.0) == {"P001"}
+
+
+def test_a_reward_without_signal_is_found_unless_it_is_meant(run, tmp_path):
+    def noise(bright, action, draws):
+        return torch.randn((), generator=draws)
+
+    assert chosen(run, noise, rate=0.05) == {"P002"}
+    run.write("recipe", {"task": {"views": {"reward": "none"}}})
+    assert codes(run) == set()
+
+
+def test_a_budget_that_cannot_be_held_is_found(run):
+    assert chosen(run, lambda bright, action, draws: (action == bright).float(), "loss", 0.1, 1.0, least=0.2) == {
+        "P003"
+    }
+
+
+def test_a_policy_is_not_judged_before_it_has_tried(run):
+    assert chosen(run, lambda bright, action, draws: torch.zeros(()), steps=50) == set()

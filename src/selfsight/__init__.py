@@ -46,6 +46,7 @@ _HOMES = {
     "Probe": "probe",
     "Views": "images.views",
     "GeneratedViews": "views",
+    "LearnedViews": "views",
     "ViewSource": "view",
     "SimCLR": "tasks",
     "BYOL": "tasks",

@@ -80,6 +80,16 @@ class Answerer:
         """(N, C, S, S) in [0, 1] -> what the run's own corruption leaves of them."""
         return self.corruption(images, draws)
 
+    def require(self, images: Tensor) -> None:
+        """Raises UserError where pictures (N, C, H, W) are not such as it was trained on."""
+        channels, size = self.encoder.channels, self.encoder.size
+        if tuple(images.shape[1:]) != (channels, size, size):
+            raise UserError(
+                f"The restorer was trained on pictures of {channels} channels and {size} x {size} pixels, and these "
+                f"have {images.shape[1]} and {images.shape[3]} x {images.shape[2]}: give --size {size}, or train one "
+                "on these."
+            )
+
     def answers(self, left: Tensor, ways: int, draws: Generator, precision: Precision = "32-true") -> Tensor:
         """What is left of pictures (N, C, S, S) in [0, 1] -> K = ways answers to each, (N, K, C, S, S) in [0, 1]."""
         return self.answered(left, self.stack.seeds(len(left), ways, draws), precision)

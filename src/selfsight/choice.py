@@ -22,17 +22,19 @@ from selfsight.maths.contrast import farthest
 from selfsight.view import ViewSource, named
 
 
-def compared(source: ViewSource, encoder: nn.Module, example: Example) -> tuple[Tensor, dict[str, Tensor]]:
+def compared(
+    source: ViewSource, encoder: nn.Module, parts: nn.ModuleDict, example: Example
+) -> tuple[Tensor, dict[str, Tensor]]:
     """The pictures to be compared (N, V, C, H, W), two where the source asks for the most different; and for the
     prediction which these are where some were chosen, {"shown": (N, V) places}, or nothing."""
-    pictures = example.inputs
+    pictures, more = source.pictures(parts, example)
     if source.choose == "most_different" and pictures.shape[1] > 2:
         with looking(encoder), torch.no_grad():
             z = F.normalize(encoder(pictures.flatten(0, 1)).float(), dim=1).unflatten(0, pictures.shape[:2])
         pair = farthest(z, with_first="image first" in example.extras)
         rows = torch.arange(len(pair), device=pair.device)[:, None]
-        return pictures[rows, pair], {"shown": pair.float()}
-    return pictures, {}
+        return pictures[rows, pair], {**more, "shown": pair.float()}
+    return pictures, more
 
 
 @contextlib.contextmanager

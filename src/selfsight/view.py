@@ -9,10 +9,11 @@ Shapes: N images, V pictures of each, C channels, H W side.
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from torch import Generator
+from torch import Generator, Tensor, nn
 
 from selfsight.batch import Batch, Example
 
@@ -26,6 +27,8 @@ class ViewSource(abc.ABC):
     """What every final says. See `images/views.py`."""
 
     choose: ClassVar[Choice] = "random"
+    learns: ClassVar[bool] = False
+    """Whether `learn` does something."""
     weigh: ClassVar[float] = 0.0
     """Above 0 where some pictures count more than others."""
 
@@ -35,6 +38,23 @@ class ViewSource(abc.ABC):
 
         Where some count more than others, extras hold their "weight" (N, V), above 0. Where `choose` is random, V is 2.
         """
+
+    def parts(self, channels: int) -> dict[str, nn.Module]:
+        """What the source itself learns with; moved by `learn` alone."""
+        return {}
+
+    def pictures(self, parts: nn.ModuleDict, example: Example) -> tuple[Tensor, dict[str, Tensor]]:
+        """The pictures (N, V, C, H, W) where the network runs, and what else of them the prediction should hold."""
+        return example.inputs, {}
+
+    def learn(  # noqa: B027
+        self, parts: nn.ModuleDict, example: Example, prediction: Mapping[str, Tensor], loss: Tensor
+    ) -> None:
+        """After a step: what its pictures have led to."""
+
+    def measures(self, prediction: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Named scalars about the pictures, to record beside the loss."""
+        return {}
 
     def shown(self) -> int:
         """How many pictures of an image are compared in the end."""

@@ -88,6 +88,18 @@ def test_cropout_keeps_halves(images):
     assert {tuple(box(one[0])) for one in where} == {(0, 0, 16, 32), (16, 0, 16, 32), (0, 0, 32, 16), (0, 16, 32, 16)}
 
 
+@pytest.mark.parametrize(
+    ("lies", "hidden"),
+    [("top", (16, 0, 16, 32)), ("bottom", (0, 0, 16, 32)), ("left", (0, 16, 32, 16)), ("right", (0, 0, 32, 16))],
+)
+def test_cropout_keeps_the_side_that_is_named(images, lies, hidden):
+    where = of(CropOut(kept=(0.5, 0.5), lies=lies), images).where
+    top, left, tall, wide = hidden
+    wanted = torch.zeros(32, 32)
+    wanted[top : top + tall, left : left + wide] = 1
+    assert torch.equal(where, wanted.expand_as(where))
+
+
 @pytest.mark.parametrize(("ratio", "across"), [(4.0, True), (0.25, False)])
 def test_a_rectangle_that_would_not_fit_bends(images, ratio, across):
     shape = images[:, :, :, :16] if across else images[:, :, :16]

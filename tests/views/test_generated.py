@@ -102,7 +102,7 @@ def test_the_most_different_are_shown(restorer_run, photographs, beside):
     encoder = Small(width=8).build(3, 32)
     encoder.train()
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
-    shown, _ = compared(source, encoder, given)
+    shown, _ = compared(source, encoder, torch.nn.ModuleDict(), given)
     assert encoder.training
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
     with torch.no_grad():

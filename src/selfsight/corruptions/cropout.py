@@ -17,6 +17,8 @@ from selfsight.corruption import Corruption, check_range, drawn
 from selfsight.images.holes import Filling, hide
 from selfsight.images.masks import rectangles
 
+SIDES = ("top", "bottom", "left", "right")
+
 
 @dataclass(frozen=True, kw_only=True)
 class CropOut(Corruption):
@@ -27,9 +29,9 @@ class CropOut(Corruption):
     """Share of the picture's area that is kept, (least, most) in (0, 1), to whole pixels."""
     ratio: tuple[float, float] = (0.5, 2.0)
     """Width over height of the kept rectangle, (least, most); it bends where the rectangle would not fit."""
-    lies: Literal["anywhere", "edge", "side"] = "anywhere"
+    lies: Literal["anywhere", "edge", "side", "top", "bottom", "left", "right"] = "anywhere"
     """anywhere; edge: touching one of the picture's four edges; side: all along one of them, as wide or as tall as the
-    picture whatever the ratio: a half, with kept (0.5, 0.5)."""
+    picture whatever the ratio: a half, with kept (0.5, 0.5); top, bottom, left, right: all along this one."""
     filled: Filling = "mean"
     """What is seen in place of the hidden: mean colour of what is left, gray, or noise."""
 
@@ -40,14 +42,16 @@ class CropOut(Corruption):
     def damage(self, images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         (n, _, height, width) = images.shape
         kept, ratio = drawn(n, self.kept, generator), _ratios(n, self.ratio, generator)
-        edge = torch.randint(4, (n,), generator=generator)  # top, bottom, left, right
-        across = edge < 2
+        edge = torch.randint(len(SIDES), (n,), generator=generator)
+        if self.lies in SIDES:
+            edge.fill_(SIDES.index(self.lies))
+        across, whole = edge < 2, self.lies in ("side", *SIDES)
         wide = (kept * height * width * ratio).sqrt()
-        if self.lies == "side":
+        if whole:
             wide = torch.where(across, torch.tensor(float(width)), kept * width)
         wide = torch.maximum(wide, kept * width).round().clamp(1, width)  # no taller than the picture
         tall = (kept * height * width / wide).round().clamp(1, height)
-        if self.lies == "side":
+        if whole:
             tall = torch.where(across, tall, torch.tensor(float(height)))
         down, right = torch.rand(2, n, generator=generator)
         if self.lies != "anywhere":

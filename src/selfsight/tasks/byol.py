@@ -50,13 +50,14 @@ class BYOL(Task):
             "projector": projector,
             "predictor": perceptron(self.projection, self.hidden, self.projection),
             "twin": twin.requires_grad_(False),
+            **self.views.parts(encoder.channels),
         }
 
     def prepare(self, batch: Batch, now: Now) -> Example:
         return self.views.example(batch, now.generator)
 
     def predict(self, model: Model, example: Example) -> Prediction:
-        shown, more = compared(self.views, model.encoder, example)
+        shown, more = compared(self.views, model.encoder, model.parts, example)
         pictures, v = shown.flatten(0, 1), shown.shape[1]
         foretold = model.parts["predictor"](model.parts["projector"](model.encoder(pictures)))
         twin = _twin(model)
@@ -67,7 +68,8 @@ class BYOL(Task):
     def loss(self, prediction: Prediction, example: Example) -> Outcome:
         foretold, seen, weight = together(prediction), together(prediction, " seen"), weight_of(prediction, example)
         spread = F.normalize(prediction["first seen"].float(), dim=1).std(0).mean() * self.projection**0.5
-        return Outcome(2 * _distance(foretold, seen, weight), {"spread of the twin": spread.detach()})
+        measures = {"spread of the twin": spread.detach(), **self.views.measures(prediction)}
+        return Outcome(2 * _distance(foretold, seen, weight), measures)
 
     def after_step(self, model: Model, example: Example, prediction: Prediction, now: Now) -> None:
         keep = 1 - (1 - self.momentum) * (math.cos(math.pi * now.share) + 1) / 2
@@ -75,6 +77,8 @@ class BYOL(Task):
         with torch.no_grad():
             for own, other in ((model.encoder, twin["encoder"]), (model.parts["projector"], twin["projector"])):
                 torch._foreach_lerp_(list(other.parameters()), list(own.parameters()), 1 - keep)
+        if self.views.learns:
+            self.views.learn(model.parts, example, prediction, self.loss(prediction, example).loss)
 
     def constant(self, n: int) -> Constant:
         return Constant(0.0, "both always say the same", optimal=True)

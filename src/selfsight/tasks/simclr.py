@@ -50,13 +50,14 @@ class SimCLR(Task):
             )
 
     def parts(self, encoder: Encoder) -> dict[str, nn.Module]:
-        return {"projector": perceptron(encoder.dim, self.hidden, self.projection, normalise_last=True)}
+        projector = perceptron(encoder.dim, self.hidden, self.projection, normalise_last=True)
+        return {"projector": projector, **self.views.parts(encoder.channels)}
 
     def prepare(self, batch: Batch, now: Now) -> Example:
         return self.views.example(batch, now.generator)
 
     def predict(self, model: Model, example: Example) -> Prediction:
-        pictures, more = compared(self.views, model.encoder, example)
+        pictures, more = compared(self.views, model.encoder, model.parts, example)
         z = model.parts["projector"](model.encoder(pictures.flatten(0, 1)))
         return {**apart(z, pictures.shape[1]), **more}
 
@@ -68,7 +69,11 @@ class SimCLR(Task):
             loss, accuracy = nt_xent(z[:, 0], z[:, 1], self.temperature)
         else:
             loss, accuracy = multi_positive(z, self.temperature, weight)
-        return Outcome(loss, {"partner found": accuracy})
+        return Outcome(loss, {"partner found": accuracy, **self.views.measures(prediction)})
+
+    def after_step(self, model: Model, example: Example, prediction: Prediction, now: Now) -> None:
+        if self.views.learns:
+            self.views.learn(model.parts, example, prediction, self.loss(prediction, example).loss)
 
     def constant(self, n: int) -> Constant:
         v = self.views.shown()

@@ -47,13 +47,14 @@ class VICReg(Task):
     """P, the expander's output."""
 
     def parts(self, encoder: Encoder) -> dict[str, nn.Module]:
-        return {"expander": perceptron(encoder.dim, self.hidden, self.hidden, self.projection)}
+        expander = perceptron(encoder.dim, self.hidden, self.hidden, self.projection)
+        return {"expander": expander, **self.views.parts(encoder.channels)}
 
     def prepare(self, batch: Batch, now: Now) -> Example:
         return self.views.example(batch, now.generator)
 
     def predict(self, model: Model, example: Example) -> Prediction:
-        pictures, more = compared(self.views, model.encoder, example)
+        pictures, more = compared(self.views, model.encoder, model.parts, example)
         z = model.parts["expander"](model.encoder(pictures.flatten(0, 1)))
         return {**apart(z, pictures.shape[1]), **more}
 
@@ -63,7 +64,12 @@ class VICReg(Task):
         spread, repeat = (2 * torch.stack([term(one) for one in z.unbind(1)]).mean() for term in (variance, covariance))
         measures = {"invariance": agree, "variance": spread, "covariance": repeat}
         loss = self.invariance * agree + self.variance * spread + self.covariance * repeat
-        return Outcome(loss, {name: value.detach() for name, value in measures.items()})
+        told = {name: value.detach() for name, value in measures.items()}
+        return Outcome(loss, {**told, **self.views.measures(prediction)})
+
+    def after_step(self, model: Model, example: Example, prediction: Prediction, now: Now) -> None:
+        if self.views.learns:
+            self.views.learn(model.parts, example, prediction, self.loss(prediction, example).loss)
 
     def constant(self, n: int) -> Constant:
         return Constant(2 * self.variance * (1 - EPSILON**0.5), "the views agree, no dimension varies")

@@ -6,9 +6,10 @@ from selfsight.errors import UserError, nearest
 from selfsight.images.views import Views
 from selfsight.view import ViewSource
 from selfsight.views.generated import GeneratedViews
+from selfsight.views.learned import LearnedViews
 
-__all__ = ["GeneratedViews", "Views", "called"]
-NAMES: dict[str, type[ViewSource]] = {"generated": GeneratedViews, "ordinary": Views}
+__all__ = ["GeneratedViews", "LearnedViews", "Views", "called"]
+NAMES: dict[str, type[ViewSource]] = {"generated": GeneratedViews, "learned": LearnedViews, "ordinary": Views}
 
 
 def called(name: str) -> type[ViewSource]:

@@ -146,12 +146,7 @@ def imagine(
 ) -> Answers:
     """k answers to what a corruption leaves of images (N, C, S, S) uint8. How far they are is found where `judge`, else
     it is 0. Raises UserError where the restorer was trained on other pictures."""
-    channels, size = restorer.encoder.channels, restorer.encoder.size
-    if tuple(images.shape[1:]) != (channels, size, size):
-        raise UserError(
-            f"The restorer was trained on pictures of {channels} channels and {size} x {size} pixels, and these have "
-            f"{images.shape[1]} and {images.shape[3]} x {images.shape[2]}: give --size {size}, or train one on these."
-        )
+    restorer.require(images)
     seed, seeds = int(torch.randint(SEEDS, (1,), generator=generator)), restorer.stack.seeds(len(images), k, generator)
     taken = corruption(images.float() / 255, Generator().manual_seed(seed))
     answers = (restorer.answered(taken.images, seeds, precision) * 255).round().byte()
