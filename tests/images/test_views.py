@@ -155,3 +155,13 @@ def test_rows_of_a_resize_sum_to_one():
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Views(**wrong)
+
+
+def test_views_are_the_same_where_the_network_computes_in_half_precision():
+    """The running probe of images without labels makes its views under the training's autocast."""
+    images = torch.randint(0, 256, (16, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    plain = Views(rotate=20.0)(images, torch.Generator().manual_seed(1))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = Views(rotate=20.0)(images, torch.Generator().manual_seed(1))
+    assert inside.dtype == torch.float32
+    assert torch.equal(inside, plain)

@@ -73,8 +73,13 @@ class Views(ViewSource):
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """One view of each image: (N, C, H, W) uint8 -> (N, C, H, W) float32 in [0, 1].
 
-        All draws are made on the CPU from `generator`, so that they are the same on every device.
+        All draws are made on the CPU from `generator`, so that they are the same on every device. Pixels keep their
+        precision, whatever the network around has.
         """
+        with torch.autocast(images.device.type, enabled=False):
+            return self._changed(images, generator)
+
+    def _changed(self, images: Tensor, generator: Generator) -> Tensor:
         n, _, height, width = images.shape
         top, left, tall, wide = draw_crops(n, height, width, self.crop, self.ratio, generator)
         if self.edge > 0:
