@@ -2,8 +2,8 @@
 
 A pair that is alike already teaches nothing, and one that no encoder could know for the same teaches the wrong thing:
 which of both holds here is for `benchmarks/imagined_views.py` to say. The choice is made by a first pass without
-gradients, in the statistics that the encoder has gathered and not in those of the batch, so that it changes nothing and
-is the same when it is made again.
+gradients or dropout, in the batch's own statistics and none that are gathered: so it changes nothing, and is the same
+when it is made again.
 
 Shapes: N images, V pictures of each, C channels, H W side, D embedding.
 """
@@ -39,14 +39,21 @@ def compared(
 
 @contextlib.contextmanager
 def looking(net: nn.Module) -> Iterator[None]:
-    """In the block the network is in eval mode; after it each of its modules is as it was."""
-    modes = [(module, module.training) for module in net.modules()]
+    """In the block dropout rests, and batch statistics are neither gathered nor, in training, read from those gathered;
+    after it each module is as it was."""
+    modes = [(module, module.training, getattr(module, "track_running_stats", None)) for module in net.modules()]
     net.eval()
+    for module, training, tracks in modes:
+        if tracks:
+            module.training = training
+            setattr(module, "track_running_stats", False)  # noqa: B010
     try:
         yield
     finally:
-        for module, training in modes:
+        for module, training, tracks in modes:
             module.training = training
+            if tracks is not None:
+                setattr(module, "track_running_stats", tracks)  # noqa: B010
 
 
 def apart(z: Tensor, v: int, suffix: str = "") -> dict[str, Tensor]:

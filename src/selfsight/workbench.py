@@ -40,7 +40,7 @@ from selfsight.run import Run
 from selfsight.sources import InMemory, Packed
 from selfsight.store import Store
 from selfsight.storing import learned_from, say_left_out, store_of
-from selfsight.train import Diverged, State, train
+from selfsight.train import Diverged, State, Step, train
 
 SAVE_SECONDS = 60.0
 """Longest time between two checkpoints."""
@@ -281,17 +281,7 @@ def _loop(bench: Bench, plan: Plan, state: State, company: Company | None) -> bo
     with Interrupt() as interrupt, Line(bench.console, plan.steps, constant, state.step) as line:
         for step in train(state, bench.store.images, bench.where, batch=plan.batch, accumulate=recipe.accumulate):
             if probe:
-                run.append("series", {"step": step.number, "loss": step.loss, **step.measures})
-                run.append(
-                    "pace",
-                    {
-                        "step": step.number,
-                        "seconds": round(step.seconds, 5),
-                        "waiting": round(step.waiting, 5),
-                        "images": step.images,
-                        **({"threads": company.threads} if company and company.threads != company.most else {}),
-                    },
-                )
+                _record(run, step, company)
                 if step.number % every == 0 or step.number == plan.steps:
                     with state.fabric.autocast():
                         records = probe.ask(state.model.encoder)
@@ -313,6 +303,13 @@ def _loop(bench: Bench, plan: Plan, state: State, company: Company | None) -> bo
             checkpoint.save(run, state)
             _save_encoder(bench, state)
     return state.step < plan.steps
+
+
+def _record(run: Run, step: Step, company: Company | None) -> None:
+    run.append("series", {"step": step.number, "loss": step.loss, **step.measures})
+    took = {"seconds": round(step.seconds, 5), "waiting": round(step.waiting, 5), "images": step.images}
+    fewer = {"threads": company.threads} if company and company.threads != company.most else {}
+    run.append("pace", {"step": step.number, **took, **fewer})
 
 
 def _examine(bench: Bench, plan: Plan) -> None:

@@ -65,8 +65,9 @@ def of_what_follows(net: nn.Module, batch: Any) -> Tensor:
         (tiny(model=Causal, batches=texts, loss=of_what_it_reads), ["targets-unshifted"]),
         (tiny(model=Causal, batches=texts, loss=of_what_follows), []),
         (tiny(model=Encoder, batches=texts, loss=of_what_it_reads), []),
+        (tiny(model=Encoder, batches=texts, loss=of_what_follows), ["sees-the-answer"]),
     ],
-    ids=["asked for what it reads", "asked for what follows", "sees the whole"],
+    ids=["asked for what it reads", "asked for what follows", "sees the whole", "sees what follows"],
 )
 def test_targets_that_are_the_input(program: Program, causes: list[str]) -> None:
     assert [finding.cause for finding in found(RepeatedInput(), program)] == causes

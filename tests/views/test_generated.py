@@ -96,7 +96,7 @@ def test_weights_fall_with_how_far_an_answer_is_from_what_was_left(restorer_run,
 
 @pytest.mark.parametrize("beside", ["answer", "image"])
 def test_the_most_different_are_shown(restorer_run, photographs, beside):
-    """Of four pictures the two whose embeddings are farthest apart, found by comparing all."""
+    """Of four pictures the two whose embeddings are farthest apart in the batch's own statistics, found by comparing all."""
     source = GeneratedViews(restorer=restorer_run, choose="most_different", answers=4, beside=beside)
     given = example(source, photographs)
     encoder = Small(width=8).build(3, 32)
@@ -106,7 +106,7 @@ def test_the_most_different_are_shown(restorer_run, photographs, beside):
     assert encoder.training
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
     with torch.no_grad():
-        z = F.normalize(encoder.eval()(given.inputs.flatten(0, 1)), dim=1).unflatten(0, given.inputs.shape[:2])
+        z = F.normalize(encoder(given.inputs.flatten(0, 1)), dim=1).unflatten(0, given.inputs.shape[:2])
     for i in range(8):
         pairs = [(a, b) for b in range(z.shape[1]) for a in range(b) if beside == "answer" or a == 0]
         a, b = min(pairs, key=lambda pair: float(z[i, pair[0]] @ z[i, pair[1]]))

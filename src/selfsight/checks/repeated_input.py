@@ -30,7 +30,8 @@ class RepeatedInput(Check):
 
     Detected: PROVEN where the targets that one of torch's criteria gets are, number by number, the sequences of whole
     numbers that the model was given, in every batch, and the model is causal: what it says at a place does not change,
-    bit by bit, with what stands behind that place, and does with what stands there.
+    bit by bit, with what stands behind that place, and does with what stands there. Also where the targets are the
+    sequences shifted by one, and what the model says at a place does change with what stands right behind it.
     Matters: Copying is learned at once and to perfection, and teaches nothing.
     Cure: Give x[:, :-1] and ask for x[:, 1:].
     Blind: Criteria written by hand, models that take more than the sequence, sequences of vectors, and networks that
@@ -42,7 +43,7 @@ class RepeatedInput(Check):
 
     def look(self, case: Case) -> Iterator[Finding]:
         model = case.model()
-        given = None
+        given, kinds = None, {_same, _following}
         for batch in case.batches:
             with still(model), noting(CRITERIA) as used:
                 case.loss(model, batch)
@@ -50,11 +51,27 @@ class RepeatedInput(Check):
             given = _sequence(case, batch)
             if given is None:
                 raise DoesNotApply("no sequences of whole numbers enter its model")
-            if not any(_same(target, given) for target in targets):
-                return
-        if given is None or not _causal(model, given):
+            kinds = {kind for kind in kinds if any(kind(target, given) for target in targets)}
+        if given is None or not kinds:
             return
-        yield Finding(
+        here, before = _moved(model, given)
+        if _same in kinds and here and not before:
+            yield self._unshifted(case, given)
+        elif _following in kinds and before:
+            yield self._ahead(case, given)
+
+    def _ahead(self, case: Case, given: Tensor) -> Finding:
+        return Finding(
+            code=self.code, grade=Grade.PROVEN, component="model", cause="sees-the-answer",
+            place=of_code(type(case.model()).forward, "forward"),
+            sentence=f"At each of {given.shape[1]} places the model is asked for the number that follows, which it is "
+            "given, too: what it says at a place changes with what stands right behind it.",
+            cure="Mask attention to what follows: True, or -inf, above the diagonal; or read in one direction only.",
+            evidence={"places": given.shape[1], "batches": len(case.batches)},
+        )  # fmt: skip
+
+    def _unshifted(self, case: Case, given: Tensor) -> Finding:
+        return Finding(
             code=self.code, grade=Grade.PROVEN, component="labels", cause="targets-unshifted",
             place=of_code(case.program.criterion or case.program.loss, "loss"),
             sentence=f"At each of {given.shape[1]} places the model, which cannot look ahead, is asked for the very "
@@ -100,8 +117,15 @@ def _same(target: Tensor, given: Tensor) -> bool:
     return target.numel() == given.numel() and bool(torch.equal(target.reshape(-1), given.reshape(-1)))
 
 
-def _causal(model: nn.Module, given: Tensor) -> bool:
-    """Whether what is said at a place depends on what stands there, and on nothing behind it."""
+def _following(target: Tensor, given: Tensor) -> bool:
+    """Whether the target at each place is what is given at the next."""
+    if target.numel() != given.numel():
+        return False
+    return bool(torch.equal(target.reshape(given.shape)[:, :-1], given[:, 1:]))
+
+
+def _moved(model: nn.Module, given: Tensor) -> tuple[bool, bool]:
+    """Whether what is said at a place changes with what stands there; and what is said right before it, too."""
     middle = given.shape[1] // 2
     changed = given.clone()
     changed[:, middle] = given[:, middle].roll(1)
@@ -111,11 +135,11 @@ def _causal(model: nn.Module, given: Tensor) -> bool:
         try:
             before, after = model(given), model(changed)
         except (TypeError, RuntimeError, IndexError):  # it takes more than the sequence
-            return False
+            return False, False
         finally:
             for module, training in modes:
                 module.training = training
     if not isinstance(before, Tensor) or before.shape[:2] != given.shape:
-        return False
+        return False, False
     moved = (before != after).flatten(2).any(2)[(changed != given).any(1)]
-    return bool(moved[:, middle].all() and not moved[:, :middle].any()) and bool(len(moved))
+    return bool(moved[:, middle].any()), bool(moved[:, :middle].any())
