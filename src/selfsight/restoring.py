@@ -17,13 +17,11 @@ from torch import Tensor
 from selfsight.answerer import Answerer
 from selfsight.corruption import Corrupted
 from selfsight.corruptions import spelling
-from selfsight.encoder import Encoder
 from selfsight.errors import UserError
-from selfsight.images.decode import to_pixels
 from selfsight.maths.distances import sharpness, spread
 from selfsight.reporting.answers import Restored, write_answers
 from selfsight.seeds import generator
-from selfsight.sources import Folder
+from selfsight.shown import pictures_of
 from selfsight.tasks.restore import gauge
 
 DRAWN = 12
@@ -47,7 +45,7 @@ def restore(
     if ways < 2:
         raise UserError(f"--ways is a number of answers, at least 2, not {ways}.")
     console, restoring = console or Console(stderr=True), Answerer.open(run)
-    names, pixels, skipped = _pictures(images, restoring.encoder, seed)
+    names, pixels, skipped = pictures_of(images, restoring.encoder, DRAWN, seed)
     truth = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
     corrupted = restoring.taken(truth, generator(seed, "taken"))
     answers = restoring.answers(corrupted.images, ways, generator(seed, "ways"))
@@ -58,34 +56,6 @@ def restore(
         console.print(f"left out: {text}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"{len(shown)} pictures, {ways} answers to each", highlight=False)
     return path
-
-
-def _pictures(
-    images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], encoder: Encoder, seed: int
-) -> tuple[list[str], np.ndarray, list[str]]:
-    """Names and pixels (N, S, S, C) uint8 of what is shown, and what is left out, with the reason."""
-    given = [images] if isinstance(images, str | os.PathLike) else list(images)
-    names, pixels, skipped = list[str](), list[np.ndarray](), list[str]()
-    for place in map(Path, given):
-        if place.is_dir():
-            items = Folder(str(place), labels="none").open()
-            chosen = np.random.default_rng(seed).permutation(len(items))[:DRAWN]
-            files = [place / items[i].name for i in sorted(chosen)]
-            if len(items) > DRAWN:
-                skipped.append(f"{len(items) - DRAWN:,} of the {len(items):,} images of {place}: {DRAWN} are shown")
-        else:
-            files = [place]
-        for file in files:
-            try:
-                one, _ = to_pixels(file.read_bytes(), encoder.size, channels=1 if encoder.channels == 1 else 3)
-            except (OSError, ValueError) as error:
-                skipped.append(f"{file}: {error.strerror if isinstance(error, OSError) else error}")
-            else:
-                names.append(file.name)
-                pixels.append(one)
-    if not pixels:
-        raise UserError(f"No picture could be read: {'; '.join(skipped)}. Give image files, or a folder of them.")
-    return names, np.stack(pixels), skipped
 
 
 def _restored(restoring: Answerer, name: str, truth: Tensor, corrupted: Corrupted, answers: Tensor, i: int) -> Restored:

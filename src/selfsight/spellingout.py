@@ -6,7 +6,6 @@ Shapes: N pictures, T tokens, C channels, S side.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,12 +15,11 @@ from rich.console import Console
 from torch import Tensor
 
 from selfsight.errors import UserError
-from selfsight.images.decode import to_pixels
 from selfsight.lengths import needed
 from selfsight.reading import Reading, pixels_of
 from selfsight.reporting.spelled import Spelled, write_spelled
 from selfsight.seeds import seed_of
-from selfsight.sources import Folder
+from selfsight.shown import Images, pictures_of
 from selfsight.speller import Spelt
 from selfsight.storing import open_store
 
@@ -33,8 +31,6 @@ DRAWN = 24
 """Pictures of a folder that are shown."""
 FITTED = 256
 """Images of the run's own that the rule for lengths is fitted to."""
-
-Images = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 def tokens(
@@ -57,7 +53,7 @@ def tokens(
     console, reading = console or Console(stderr=True), Reading.open(run)
     if not (threshold > 0 and step > 0):
         raise UserError(f"--threshold is a squared error and --step a step, both more than 0, not {threshold}, {step}.")
-    names, pixels, skipped = _pictures(images, reading)
+    names, pixels, skipped = pictures_of(images, reading.encoder, DRAWN)
     lengths, asked = _lengths(reading, pixels, threshold, count, quick, console)
     shown = [
         _spelled(reading, name, one, int(length), step)
@@ -118,31 +114,6 @@ def _spelled(reading: Reading, name: str, pixels: np.ndarray, needs: int, step: 
         spelling.estimated_bits(rounded)[0].cumsum(0).tolist(),
         needs,
     )
-
-
-def _pictures(images: Images, reading: Reading) -> tuple[list[str], np.ndarray, list[str]]:
-    """Names and pixels (N, S, S, C) uint8 of what is shown, and what is left out, with the reason."""
-    given = [images] if isinstance(images, str | os.PathLike) else list(images)
-    names, pixels, skipped, encoder = list[str](), list[np.ndarray](), list[str](), reading.encoder
-    for place in map(Path, given):
-        files = [place]
-        if place.is_dir():
-            items = Folder(str(place), labels="none").open()
-            chosen = np.random.default_rng(0).permutation(len(items))[:DRAWN]
-            files = [place / items[i].name for i in sorted(chosen)]
-            if len(items) > DRAWN:
-                skipped.append(f"{len(items) - DRAWN:,} of the {len(items):,} images of {place}: {DRAWN} are shown")
-        for file in files:
-            try:
-                one, _ = to_pixels(file.read_bytes(), encoder.size, channels=1 if encoder.channels == 1 else 3)
-            except (OSError, ValueError) as error:
-                skipped.append(f"{file}: {error.strerror if isinstance(error, OSError) else error}")
-            else:
-                names.append(file.name)
-                pixels.append(one)
-    if not pixels:
-        raise UserError(f"No picture could be read: {'; '.join(skipped)}. Give image files, or a folder of them.")
-    return names, np.stack(pixels), skipped
 
 
 def _bytes(picture: Tensor) -> np.ndarray:
