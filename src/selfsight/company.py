@@ -1,8 +1,8 @@
 """Company on the machine: gives a busy neighbour its core, and takes it back when it is gone.
 
 Two threads that wait for each other at every layer are slower than one as soon as another program wants one of their
-cores: the system lets both take turns on what is left. Measured on two cores beside one busy process, a small network
-in bf16: 16 to 35 images/s with two threads, 707 with one, 1,174 with two and no neighbour.
+cores: the system lets both take turns on what is left. Measured on two cores beside one busy process, SimCLR on the
+small network, 32 pixels, bf16, median of 60 steps: 144 images/s with two threads, 510 with one.
 
 The number of threads decides in which order numbers are added, and so the last bits of a sum. Where a curve is to
 repeat itself bit by bit (fp32 on a processor), the threads are left alone.

@@ -78,7 +78,8 @@ class Timm(Backbone):
 
 def explicit_attention(net: nn.Module) -> int:
     """Writes attention out where there is no GPU -> how many layers. torch's fused attention has a slow way back on a
-    processor: a ViT of 64 tokens learns 1.8 times as fast in bf16 with it written out, and as fast in fp32."""
+    processor: ViT-tiny on 64 patches learns 1.9 times as fast in bf16 with it written out (two cores, 138 images/s for
+    72, medians of six steps in turn), and .95 times as fast in fp32."""
     if torch.cuda.is_available():
         return 0
     layers = [layer for layer in net.modules() if isinstance(getattr(layer, "fused_attn", None), bool)]
