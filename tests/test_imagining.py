@@ -152,6 +152,7 @@ def test_the_command_and_its_page(restorer_run, store, tmp_path, capsys):
 def test_a_training_on_kept_answers_is_the_same_again(answers, store, tmp_path):
     task = SimCLR(views=GeneratedViews(restorer=str(answers), choose="most_different", weigh=1.0), hidden=32)
     given = {"task": task, "batch": 24, "doctor": "off", "encoder": Small(width=8), "console": QUIET, "steps": 4}
+    given["precision"] = "32-true"
     whole = selfsight.pretrain(str(store.path), out=tmp_path / "whole", **given)
     assert len(whole.lines("series")) == 4
     again = selfsight.pretrain(str(store.path), out=tmp_path / "again", **given)
