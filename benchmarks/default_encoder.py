@@ -27,13 +27,16 @@ from record import Claim, conclude, parser
 from rich.console import Console
 
 import selfsight
+from selfsight.embedding import embed_images
 from selfsight.encoders import Small
 from selfsight.optimizer import Optimization
 from selfsight.plan import build, engine
+from selfsight.probe import Labelled, Score, Subject
 from selfsight.probes import KNN
 from selfsight.sources import InMemory
 from selfsight.tasks import SimCLR
 from selfsight.train import State, train
+from selfsight.verbs import divide, encoder_of, fitting_store
 
 PRECISION = "bf16-mixed"
 """The same for all, so that none is timed in another than it is trained in."""
@@ -130,10 +133,20 @@ def _row(data: Path, name: str, variant: Variant, steps: int, seed: int) -> dict
         source = SETS[name].source(data / SETS[name].place, Path(scratch))
         recipe = variant.recipe(source, views, steps, seed)
         run = selfsight.pretrain(recipe=recipe, doctor="off", out=Path(scratch) / "run", console=console)
-        evaluation = selfsight.evaluate(run.path, source, probes=[KNN()], console=console, seed=seed)
-    score = next(one for one in evaluation.scores if one.subject == "trained" and one.metric == "accuracy")
+        score = _judged(run, source, seed)
     row = {"set": name, "variant": variant.name, "seed": seed, "steps": steps}
     return row | {"knn": score.value, "low": score.low, "high": score.high, "n": score.n}
+
+
+def _judged(run: selfsight.Run, source: Any, seed: int) -> Score:
+    """kNN accuracy of the trained encoder alone: baselines would be the same for all."""
+    encoder = encoder_of(run.path)
+    store = fitting_store(source, encoder, Console(quiet=True))
+    train, val, classes, codes = divide(store, seed)
+    parts = [(store.images[rows], codes[rows]) for rows in (train, val)]
+    asked = [Labelled(embed_images(encoder, images), labels, images) for images, labels in parts]
+    scores = KNN().scores(Subject("trained", *asked, classes), seed)
+    return next(score for score in scores if score.metric == "accuracy")
 
 
 def claims(rows: Sequence[dict[str, Any]]) -> list[Claim]:

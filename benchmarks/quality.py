@@ -1,20 +1,22 @@
 """What an encoder is worth after a given number of minutes, beside raw pixels, hand-made features and itself untrained.
 
-    python benchmarks/quality.py --minutes 5 --seeds 3 --out benchmarks/results/quality.json
+    python benchmarks/quality.py --minutes 5 --seeds 3 --out benchmarks/results/quality.json --work runs/quality
 
 Three sets of real images, each in DATA/NAME as class folders under train/ and val/ (benchmarks/README.md says where they
 come from); a set that is not there is named and left out. Every row is one training: set, task, seed, minutes, and for
 every subject kNN and (but for --quick) logistic regression with intervals. A claim holds where the trained encoder's accuracy is above raw
-pixels' by more than the interval of the paired difference.
+pixels' by more than the interval of the paired difference. Each training is kept in WORK as it ends; a second call goes on
+where the first stopped. What is no encoder's is judged once a set.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from record import Claim, conclude, parser
@@ -22,7 +24,7 @@ from rich.console import Console
 
 import selfsight
 from selfsight.evaluation import Evaluation
-from selfsight.probe import Probe
+from selfsight.probe import Probe, Score, Subject
 from selfsight.probes import KNN, Logistic
 from selfsight.source import Source
 from selfsight.sources import Arrays, guess
@@ -65,35 +67,66 @@ SETS = {
 }
 
 
+@dataclass(frozen=True)
+class KNNOnce(KNN):
+    """Judges pixels and hand-made features once, whatever is trained beside them."""
+
+    def scores(self, subject: Subject, seed: int) -> Iterator[Score]:
+        return iter(_once(self, subject, seed, super().scores))
+
+
+@dataclass(frozen=True)
+class LogisticOnce(Logistic):
+    """As KNNOnce."""
+
+    def scores(self, subject: Subject, seed: int) -> Iterator[Score]:
+        return iter(_once(self, subject, seed, super().scores))
+
+
+JUDGED: dict[Hashable, list[Score]] = {}
+
+
+def _once(probe: Probe, subject: Subject, seed: int, scores: Callable[[Subject, int], Iterator[Score]]) -> list[Score]:
+    if subject.build is not None:
+        return list(scores(subject, seed))
+    key = (probe, seed, subject.name, len(subject.train.labels), subject.val.labels.tobytes())
+    if key not in JUDGED:
+        JUDGED[key] = list(scores(subject, seed))
+    return JUDGED[key]
+
+
 def main() -> None:
     given = parser(__doc__)
     given.add_argument("--data", type=Path, default=Path("data"), help="the folder that holds the sets")
     given.add_argument("--sets", default=",".join(SETS), help="comma-separated")
     given.add_argument("--minutes", type=float, default=5.0, help="of training, each")
     given.add_argument("--seeds", type=int, default=3)
+    given.add_argument("--work", type=Path, default=Path("runs/quality"), help="where results are kept as they come")
     words = given.parse_args()
-    minutes, seeds = (1.0, 1) if words.quick else (words.minutes, words.seeds)
-    probes: list[Probe] = [KNN()] if words.quick else [KNN(), Logistic()]
-    console, claims, rows = Console(), [], []
+    if words.quick:
+        words.minutes, words.seeds = 1.0, 1
+    words.work.mkdir(parents=True, exist_ok=True)
+    rows = list(_rows(words, Console()))
+    conclude("quality", [claim for row in rows for claim in claimed(row)], rows, words.out)
+
+
+def _rows(words: Any, console: Console) -> Iterator[dict[str, Any]]:
+    """One row per set, task and seed; what WORK holds already is not trained again."""
+    probes: list[Probe] = [KNNOnce()] if words.quick else [KNNOnce(), LogisticOnce()]
     for name in words.sets.split(","):
         if not (words.data / SETS[name].place).exists():
             console.print(f"{name} is not in {words.data} and is left out")
             continue
         for task in SETS[name].tasks[: 1 if words.quick else None]:
-            for seed in range(seeds):
-                evaluation, speed = one(name, words.data, task, minutes, seed, console, probes)
-                rows.append(
-                    {
-                        "set": name,
-                        "task": type(task).__name__,
-                        "seed": seed,
-                        "minutes": minutes,
-                        "images_per_second": speed,
-                        **evaluation.to_json(),
-                    }
-                )
-                claims += claimed(name, task, seed, evaluation)
-    conclude("quality", claims, rows, words.out)
+            for seed in range(words.seeds):
+                kind = type(task).__name__
+                kept = words.work / f"{name} {kind} {seed} {words.minutes:g}{' quick' if words.quick else ''}.json"
+                if not kept.exists():
+                    evaluation, speed = one(name, words.data, task, words.minutes, seed, console, probes)
+                    row = {"set": name, "task": kind, "seed": seed, "minutes": words.minutes}
+                    row |= {"images_per_second": speed, **evaluation.to_json()}
+                    kept.write_text(json.dumps(row), encoding="utf-8")
+                yield json.loads(kept.read_text(encoding="utf-8"))
 
 
 def one(
@@ -105,7 +138,7 @@ def one(
         run = selfsight.pretrain(
             source, task=task, minutes=minutes, seed=seed, out=Path(scratch) / "run", console=console
         )
-        evaluation = selfsight.evaluate(run.path, source, probes=probes, console=console, seed=seed)
+        evaluation = selfsight.evaluate(run.path, source, probes=probes, console=console)
         pace = run.lines("pace")
         speed = sum(line["images"] for line in pace) / sum(line["seconds"] for line in pace)
     shown = {
@@ -120,21 +153,13 @@ def one(
     return evaluation, round(speed, 1)
 
 
-def claimed(name: str, task: Task, seed: int, evaluation: Evaluation) -> list[Claim]:
-    """The paired differences to raw pixels, in points of accuracy."""
-    return [
-        Claim(
-            f"{name}, {type(task).__name__}, seed {seed}: {c.probe} above {c.baseline}",
-            100 * c.difference,
-            100 * c.low,
-            100 * c.high,
-            c.n,
-            0.0,
-            c.low > 0,
-        )
-        for c in evaluation.comparisons
-        if c.metric == "accuracy" and c.baseline in ("pixels", "untrained")
-    ]
+def claimed(row: dict[str, Any]) -> Iterator[Claim]:
+    """The paired differences to raw pixels and to itself untrained, in points of accuracy."""
+    for c in row["comparisons"]:
+        if c["metric"] == "accuracy" and c["baseline"] in ("pixels", "untrained"):
+            name = f"{row['set']}, {row['task']}, seed {row['seed']}: {c['probe']} above {c['baseline']}"
+            difference, low, high = (100 * c[end] for end in ("difference", "low", "high"))
+            yield Claim(name, difference, low, high, c["n"], 0.0, low > 0)
 
 
 if __name__ == "__main__":

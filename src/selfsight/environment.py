@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("selfsight", "torch", "torchvision", "timm", "lightning-fabric", "scikit-learn", "numpy", "pillow")
+PACKAGES = ("selfsight", "torch", "torchvision", "timm", "lightning-fabric", "scikit-learn", "numpy", "numba", "pillow")
 
 
 def environment(device: str) -> dict[str, Any]:

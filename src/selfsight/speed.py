@@ -18,6 +18,7 @@ from rich.console import Console
 
 from selfsight.allocator import keep_memory
 from selfsight.batch import Batch, Now
+from selfsight.images.views import COMPILED
 from selfsight.plan import bf16_is_native, build, resident, solitary
 from selfsight.recipe import Precision, Recipe
 from selfsight.seeds import generator
@@ -90,6 +91,8 @@ def _advice(numbers: str, whole: Row, share: float, parts: tuple[float, float], 
         f"{whole.per_second:,.0f} images a second at {numbers}, {share:.0%} of what the network itself allows here; "
         f"{parts[0]:.1%} of a step waits for images, {parts[1]:.1%} makes what the network is asked."
     )
+    if parts[1] > 1 - 1 / HELPS and not COMPILED and not torch.cuda.is_available():
+        said += " Views are made by torch: `pip install 'selfsight[fast]'` compiles them for this processor."
     best = max(rest, key=lambda row: row.per_second, default=None)
     if best is None or best.per_second < HELPS * whole.per_second:
         if share < 1 / HELPS:

@@ -6,6 +6,7 @@ import torch
 from skimage import data
 from torchvision.transforms import v2
 
+from selfsight.images import views
 from selfsight.images.resample import resize_matrix
 from selfsight.images.views import Views, draw_crops
 from selfsight.seeds import generator
@@ -135,6 +136,32 @@ def test_pair_gives_two_different_views_of_each(cat):
 def test_nothing_asked_nothing_changed(cat):
     still = Views(crop=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0).gentle()
     assert torch.allclose(still(cat[None], generator("x")), cat[None] / 255, atol=1e-5)
+
+
+@pytest.mark.skipif(not views.COMPILED, reason="numba is not installed")
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("shape", [(48, 48), (28, 28), (40, 60), (7, 5)])
+@pytest.mark.parametrize("name", [*RECIPES, "edges"])
+def test_compiled_views_are_torchs(monkeypatch, cat, name, shape, channels):
+    """The compiled code and torch make one and the same picture of what was drawn, in any layout, by any threads."""
+    recipe = RECIPES.get(name) or Views(edge=1.0, rotate=0.0, solarise=0.5)
+    pictures = torch.randint(0, 256, (24, *shape, channels), dtype=torch.uint8, generator=generator("noise"))
+    pictures[:8] = cat[:channels, : shape[0], : shape[1]].permute(1, 2, 0)[:, :, :channels] if max(shape) <= SIDE else 0
+    pictures = pictures.permute(0, 3, 1, 2)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    fast = recipe(pictures, generator("both"))
+    monkeypatch.setattr(views, "COMPILED", False)
+    slow = recipe(pictures, generator("both"))
+    assert fast.shape == slow.shape
+    assert (fast - slow).abs().max() < 1e-4  # a hue of nearly gray pixels divides by nearly nothing
+    assert (fast - slow).abs().mean() < 1e-6
+    assert torch.equal(fast, _compiled_again(recipe, pictures.contiguous(), monkeypatch))
+
+
+def _compiled_again(recipe: Views, pictures: torch.Tensor, monkeypatch) -> torch.Tensor:
+    monkeypatch.setattr(views, "COMPILED", True)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    return recipe(pictures, generator("both"))
 
 
 def test_one_channel(cat):

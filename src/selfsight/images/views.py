@@ -11,16 +11,18 @@ Shapes: N images, C channels, H W source, S side of the result.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 import torch
 from torch import Generator, Tensor
 
 from selfsight.batch import Batch, Example
-from selfsight.images import colour
-from selfsight.images.resample import blur_matrix, resize_matrix, rotate, separable
+from selfsight.images.changes import Changes
 from selfsight.view import ViewSource
+
+COMPILED = find_spec("numba") is not None
+"""Views are made by compiled code where numba is installed; by torch otherwise, and on other devices."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,26 +78,45 @@ class Views(ViewSource):
         All draws are made on the CPU from `generator`, so that they are the same on every device. Pixels keep their
         precision, whatever the network around has.
         """
+        changes = self.drawn(len(images), images.shape[-2], images.shape[-1], generator)
+        if COMPILED and images.device.type == "cpu" and changes.degrees is None:
+            return _compiled(images, changes)
         with torch.autocast(images.device.type, enabled=False):
-            return self._changed(images, generator)
+            return changes(images)
 
-    def _changed(self, images: Tensor, generator: Generator) -> Tensor:
-        n, _, height, width = images.shape
+    def drawn(self, n: int, height: int, width: int, generator: Generator) -> Changes:
+        """What will be done to n images."""
         top, left, tall, wide = draw_crops(n, height, width, self.crop, self.ratio, generator)
         if self.edge > 0:
             top, left = _to_edges(top, left, height - tall, width - wide, self.edge, generator)
-        rows = resize_matrix(top.to(images.device), tall.to(images.device), height, height)
-        columns = resize_matrix(left.to(images.device), wide.to(images.device), width, width)
-        flips = (_uniform(n, generator) < self.flip).to(images.device)
-        columns = torch.where(flips[:, None, None], columns.flip(1), columns)
-        views = separable(images.float() / 255, rows, columns).clamp(0, 1)
-        if self.rotate > 0:
-            views = rotate(views, _uniform(n, generator, -self.rotate, self.rotate).to(images.device)).clamp(0, 1)
-        views = self._jitter(views, generator)
-        views = _some(views, self.gray, generator, lambda some, _: colour.gray(some).expand_as(some))
-        views = _some(views, self.blur, generator, lambda some, which: self._blur(some, which, generator))
-        views = _some(views, self.solarise, generator, lambda some, _: colour.solarise(some))
-        return views.clamp(0, 1)  # a shift of hue ends a rounding error above 1
+        flip = _uniform(n, generator) < self.flip
+        degrees = _uniform(n, generator, -self.rotate, self.rotate) if self.rotate > 0 else None
+        order, strength = self._colours(n, generator)
+        gray, blur = _uniform(n, generator) < self.gray, _uniform(n, generator) < self.blur
+        side, sigma = max(height, width), torch.zeros(n)
+        sigma[blur] = _uniform(int(blur.sum()), generator, *self.sigma) * (side / 224)
+        return Changes(
+            crop=torch.stack([top, left, tall, wide], 1).long(),
+            flip=flip,
+            degrees=degrees,
+            order=order,
+            strength=strength,
+            gray=gray,
+            sigma=sigma,
+            # The kernel of the SimCLR paper covers a tenth of the side: a radius of a twentieth, at least one pixel.
+            radius=max(1, round(side / 20)),
+            solarise=_uniform(n, generator) < self.solarise,
+        )
+
+    def _colours(self, n: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        """(order, strength) of the colour jitter, each (N, 4)."""
+        chosen = _uniform(n, generator) < self.jitter
+        order = torch.rand(n, 4, generator=generator).argsort(1)  # each image has an order of its own
+        widths = (self.brightness, self.contrast, self.saturation)
+        strength = [_uniform(n, generator, max(0.0, 1 - width), 1 + width) for width in widths]
+        strength.append(_uniform(n, generator, -self.hue, self.hue))
+        active = torch.tensor([width > 0 for width in (*widths, self.hue)])
+        return torch.where(chosen[:, None] & active[order], order, -1), torch.stack(strength, 1)
 
     def pair(self, images: Tensor, generator: Generator) -> Tensor:
         """Two views of each image: (N, C, H, W) uint8 -> (N, 2, C, H, W) float32 in [0, 1]."""
@@ -108,35 +129,23 @@ class Views(ViewSource):
         """The same geometry with every change of colour and sharpness off."""
         return replace(self, jitter=0.0, gray=0.0, blur=0.0, solarise=0.0)
 
-    def _jitter(self, views: Tensor, generator: Generator) -> Tensor:
-        n = len(views)
-        chosen = _uniform(n, generator) < self.jitter
-        order = torch.rand(n, 4, generator=generator).argsort(1)  # each image has an order of its own
-        strengths = [
-            _uniform(n, generator, max(0.0, 1 - self.brightness), 1 + self.brightness),
-            _uniform(n, generator, max(0.0, 1 - self.contrast), 1 + self.contrast),
-            _uniform(n, generator, max(0.0, 1 - self.saturation), 1 + self.saturation),
-            _uniform(n, generator, -self.hue, self.hue),
-        ]
-        changes = (colour.brighten, colour.contrast, colour.saturate, colour.shift_hue)
-        active = (self.brightness > 0, self.contrast > 0, self.saturation > 0, self.hue > 0)
-        if not chosen.any() or not any(active):
-            return views
-        views = views.clone()
-        for turn in range(4):
-            for number, (change, strength) in enumerate(zip(changes, strengths, strict=True)):
-                which = (chosen & (order[:, turn] == number)).nonzero()[:, 0]
-                if active[number] and len(which):
-                    place = which.to(views.device)
-                    views[place] = change(views[place], strength[which].to(views.device))
-        return views
 
-    def _blur(self, some: Tensor, which: Tensor, generator: Generator) -> Tensor:
-        side = max(some.shape[-2:])
-        sigma = _uniform(len(which), generator, *self.sigma).to(some.device) * (side / 224)
-        # The kernel of the SimCLR paper covers a tenth of the side: a radius of a twentieth, at least one pixel.
-        radius = max(1, round(side / 20))
-        return separable(some, blur_matrix(sigma, some.shape[-2], radius), blur_matrix(sigma, some.shape[-1], radius))
+def _compiled(images: Tensor, changes: Changes) -> Tensor:
+    from selfsight import compiled  # its import compiles, or reads what was compiled
+
+    made = compiled.changed(
+        images.numpy(),
+        crops=changes.crop.numpy(),
+        flip=changes.flip.numpy(),
+        order=changes.order.numpy(),
+        strength=changes.strength.numpy(),
+        gray=changes.gray.numpy(),
+        sigma=changes.sigma.numpy(),
+        radius=changes.radius,
+        solarise=changes.solarise.numpy(),
+        threads=torch.get_num_threads(),
+    )
+    return torch.from_numpy(made)
 
 
 def draw_crops(
@@ -176,14 +185,3 @@ def _to_edges(
 
 def _uniform(shape: int | tuple[int, ...], generator: Generator, low: float = 0.0, high: float = 1.0) -> Tensor:
     return low + (high - low) * torch.rand(shape, generator=generator)
-
-
-def _some(views: Tensor, chance: float, generator: Generator, change: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Applies `change(those views, their numbers)` to each view with the given chance."""
-    which = (_uniform(len(views), generator) < chance).nonzero()[:, 0]
-    if not len(which):
-        return views
-    place = which.to(views.device)
-    changed = views.clone()
-    changed[place] = change(views[place], which)
-    return changed

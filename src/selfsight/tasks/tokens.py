@@ -37,9 +37,10 @@ class Tokens(Task):
 
     speller: Speller = Bands()
     """What writes and reads: Bands, or Recurrent, the original."""
-    lengths: Literal["nested", "uniform", "folded"] = "nested"
+    lengths: Literal["nested", "uniform", "folded", "one"] = "nested"
     """How many tokens a step asks for. nested: each picture its own number, every number as often; uniform: one for
-    the batch; folded: one for the batch, |normal| about a mean that rises from 0 to T over `rising`."""
+    the batch; folded: one for the batch, |normal| about a mean that rises from 0 to T over `rising`; one: a single
+    token always, and the rest of the spelling is a loop around what was learned so."""
     rising: float = 0.5
     """Share of the training over which folded lengths rise, and the final loss's weight. (0, 1]."""
     losses: Literal["both", "final", "auxiliary"] = "both"
@@ -78,7 +79,9 @@ class Tokens(Task):
         if self.lengths == "nested":  # every number as often, in any order: losses of two steps are then alike
             start = torch.randint(most, (1,), generator=now.generator)
             return ((torch.arange(n) + start) % most + 1)[torch.randperm(n, generator=now.generator)]
-        if self.lengths == "uniform":
+        if self.lengths == "one":
+            one = torch.ones(1, dtype=torch.long)
+        elif self.lengths == "uniform":
             one = torch.randint(1, most + 1, (1,), generator=now.generator)
         else:
             mean = most * min(1.0, now.share / self.rising)
