@@ -79,11 +79,9 @@ SPELLINGS = (
     _spelt("latent of 3 channels", "latent channels (4/20)", latent=3),
     _spelt("not normalised", "normalise inputs again? (4/14)", normalise=False),
     _spelt("gains of 1 while it learns", "", searched=False),
+    _spelt("gradients through what is left", "joint training (5/1)", through=True),
     _spelt("a loop around one token", "joint training (5/1)", lengths="one", memory="none"),
-    _spelt(
-        "each pass for itself", "joint training, the fair loop (5/1)", losses="auxiliary", memory="none", joint=False
-    ),
-    _spelt("jointly, but without memory", "joint training (5/1)", losses="auxiliary", memory="none"),
+    _spelt("each pass for itself", "joint training, the fair loop (5/1)", losses="auxiliary", memory="none"),
 )
 MASKS = (
     Arm("masks: as concluded", MASKED),

@@ -151,3 +151,17 @@ def test_the_basis_is_counted_from_images(photographs):
     for basis in spelling.bases:
         assert torch.allclose(basis.T @ basis, torch.eye(len(basis)), atol=1e-5)
     assert isinstance(spelling, nn.Module)
+
+
+def test_gradients_go_through_what_is_left_where_asked(images):
+    """Pictures are the same; the second change then also depends on how the first was made."""
+    told = []
+    for through in (True, False):
+        torch.manual_seed(0)
+        encoder = Small(width=8).build(3, 32, 0).eval()
+        spelling = Recurrent(latent=4, memory="none", through=through).build(encoder).eval()
+        done = spelling.practise(images[:4], encoder, torch.full((4,), 2), 0)
+        gradient = torch.autograd.grad(done.changes[:, 1].square().sum(), spelling.exit.weight)[0]
+        told.append((done.pictures.detach(), gradient))
+    assert torch.equal(told[0][0], told[1][0])
+    assert not torch.allclose(told[0][1], told[1][1], rtol=1e-3)

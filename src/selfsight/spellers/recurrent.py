@@ -53,9 +53,9 @@ class Recurrent(Speller):
     """Draw the numbers about what the encoder says; the task's `information` is then their price."""
     searched: bool = True
     """Find the best gain in training as well; else it is 1 there."""
-    joint: bool = True
-    """Let a pass answer for the passes after it: a gradient goes through what is left over. False: each learns for
-    itself, as a loop around an auto-encoder would, of pictures and of its own residuals."""
+    through: bool = False
+    """Let gradients go through what is left over to the passes that left it. Without it a pass hears of those after
+    it by the final loss and the memory alone."""
     width: int = 32
     """Channels of the decoder's smallest map; half as many at each doubling, at least 8."""
 
@@ -115,7 +115,6 @@ class Passes(Spelling):
             so_far = so_far + gain[:, None, None, None].to(change) * change
             pictures.append(so_far)
             changes.append(change)
-            so_far = so_far if self.given.joint else so_far.detach()
         short = self.tokens - most  # as many as there can be, whatever was drawn
         return Practice(
             torch.stack(pictures + pictures[-1:] * short, 1), torch.stack(changes + changes[-1:] * short, 1), price
@@ -130,7 +129,8 @@ class Passes(Spelling):
     def write(
         self, t: int, images: Tensor, so_far: Tensor, memory: Memory, seen: dict[str, Tensor], encoder: Encoder
     ) -> tuple[Tensor, Tensor]:
-        left, beside = images - so_far.detach(), images.new_zeros(len(images), 0)
+        left = images - (so_far if self.given.through else so_far.detach())
+        beside = images.new_zeros(len(images), 0)
         shown = left
         if self.given.normalise:
             mean, spread = left.mean((2, 3)), left.std((2, 3), correction=0) + LEAST
