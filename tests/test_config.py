@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from selfsight.config import configure, origins, parse, recipe_of, recipe_parser
+from selfsight.corruptions import spelling
 from selfsight.encoders import Small, Timm
 from selfsight.errors import UserError
 from selfsight.images.views import Views
@@ -201,3 +203,52 @@ def test_no_images_no_recipe():
         read("--seed", "3")
     with pytest.raises(UserError, match="Nothing to configure"):
         configure()
+
+
+RECIPES = sorted((Path(__file__).parents[1] / "examples" / "recipes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", [p for p in RECIPES if "\nminutes:" in p.read_text()], ids=lambda path: path.stem)
+def test_recipes_that_come_along_can_be_read_both_ways(path):
+    """A whole recipe, by the command line and from Python: one and the same."""
+    parser = recipe_parser()
+    read = recipe_of(parse(parser, ["--data", ".", "--config", str(path)]), parser)
+    assert configure({"data": "."}, path) == read
+    assert type(read.task).__name__ in path.read_text()
+
+
+def test_branches_that_come_along():
+    recipes = RECIPES[0].parent
+    parser = recipe_parser()
+    words = ["--data", ".", "--config", str(recipes / "restore.yaml")]
+    large = recipe_of(parse(parser, [*words, "--task.restorer", str(recipes / "camnet_large.yaml")]), parser)
+    assert (large.task.restorer.width, large.task.restorer.widest) == (32, 96)
+    assert spelling(large.task.corruption) == "decolour+downsample"
+    kept = recipe_of(
+        parse(parser, ["--data", ".", "--task.views", str(recipes / "views_that_keep_colour.yaml")]), parser
+    )
+    assert (kept.task.views.saturation, kept.task.views.gray) == (0.1, 0.0)
+
+
+def test_a_restorer_belongs_to_the_views_that_a_file_names(tmp_path):
+    """In any order; settings of a file stay; without views, here or there, one is told how to name them."""
+    parser, path = recipe_parser(), str(RECIPES[0].parent / "imagined.yaml")
+    for words in (["--config", path, "--restorer", "runs/g"], ["--restorer=runs/g", "--config", path]):
+        views = recipe_of(parse(parser, ["--data", ".", *words, "--corruption", "blur"]), parser).task.views
+        assert (views.restorer, views.choose, spelling(views.corruption)) == ("runs/g", "most_different", "blur")
+    plain = tmp_path / "plain.yaml"
+    plain.write_text("minutes: 3\n")
+    with pytest.raises(UserError, match="A restorer makes views"):
+        parse(parser, ["--data", ".", "--config", str(plain), "--restorer", "runs/g"])
+    with pytest.raises(UserError, match="no configuration file nowhere.yaml"):
+        parse(parser, ["--data", ".", "--config", "nowhere.yaml"])
+
+
+def test_a_corruption_that_is_not_there_is_named(tmp_path):
+    path = tmp_path / "typo.yaml"
+    path.write_text("task:\n  class_path: Restore\n  init_args:\n    corruption: decolor\n")
+    parser = recipe_parser()
+    with pytest.raises(UserError, match="decolor.*decolour"):
+        parse(parser, ["--data", ".", "--config", str(path)])
+    with pytest.raises(UserError, match="decolor.*decolour"):
+        configure({"data": "."}, path)

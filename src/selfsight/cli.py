@@ -167,7 +167,7 @@ def restore(words: Words) -> int:
 
 
 def imagine(words: Words) -> int:
-    from selfsight.config import corruptions_asked
+    from selfsight.short import corruptions_asked
 
     parser = _parser("imagine", "Answer several ways to what is left of every image, and keep the answers as views.")
     parser.add_argument("run", help="a run of --task Restore")
@@ -220,7 +220,8 @@ def decompose(words: Words) -> int:
 
 
 def show(words: Words) -> int:
-    from selfsight.config import corruptions_asked, parse, recipe_of, recipe_parser
+    from selfsight.config import parse, recipe_of, recipe_parser
+    from selfsight.short import corruptions_asked
 
     parser = recipe_parser()
     parser.prog = "selfsight show"

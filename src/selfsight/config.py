@@ -13,26 +13,19 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
-from selfsight.corruption import Corruption
-from selfsight.corruptions import spelled
-from selfsight.described import made
 from selfsight.errors import UserError, nearest
 from selfsight.recipe import Recipe, to_json
+from selfsight.short import corrupted, held, put, read, viewed, with_files, written_out
 from selfsight.task import Task
 from selfsight.together import Together
-from selfsight.views import called
 
 DEFAULT = "default"
 DEFAULT_TASK = "SimCLR"
 TASK_HELP = f"What the network is asked: one of these, or a class of yours as my_file.MyTask. (default: {DEFAULT_TASK})"
-
-VIEWS = ("--views", "--restorer")
-"""Short for settings of the task."""
 
 
 def recipe_parser() -> ArgumentParser:
@@ -50,7 +43,7 @@ def recipe_parser() -> ArgumentParser:
 def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
     """The settings in `argv`. Raises UserError, with the nearest known name where one is misspelt."""
     try:
-        return parser.parse_args(_one_task(_together(_corrupted(_viewed(_with_branches(argv))))))
+        return parser.parse_args(_one_task(_together(corrupted(viewed(with_files(argv))))))
     except (argparse.ArgumentError, argparse.ArgumentTypeError, TypeError, ValueError, KeyError) as error:
         raise UserError(explain_error(parser, str(error))) from error
 
@@ -75,7 +68,7 @@ def configure(*layers: Any) -> Recipe:
         raise UserError("Nothing to configure from: give at least one file, dictionary or object.")
     merged: dict[str, Any] = {}
     for layer in layers:
-        plain = _read(layer) if isinstance(layer, str | os.PathLike) else to_plain(layer)
+        plain = written_out(read(layer) if isinstance(layer, str | os.PathLike) else to_plain(layer))
         if not isinstance(plain, Mapping):
             raise UserError(f"A layer of configuration is a file, a mapping or an object, not {layer!r}.")
         merged = merge(merged, {key: _branch(key, value) for key, value in plain.items()})
@@ -222,7 +215,7 @@ def _encoder_words(argv: Sequence[str]) -> list[str]:
             words.append(word)
     for place in range(len(words) - 1, 0, -1):
         name = words[place]
-        if words[place - 1] == "--encoder" and not name.startswith(("{", "-")) and not Path(name).is_file():
+        if words[place - 1] == "--encoder" and not name.startswith(("{", "-")) and not os.path.isfile(name):
             branch = _encoder_named(name)
             settings = [f"--encoder.{key}={value}" for key, value in branch.get("init_args", {}).items()]
             words[place : place + 1] = [branch["class_path"], *settings]
@@ -234,7 +227,7 @@ def _together(argv: Sequence[str]) -> list[str]:
     but for the settings of Together itself, which may stand anywhere.
     """
     words = [part for word in argv for part in (word.split("=", 1) if word.startswith("--task") else [word])]
-    places = [i for i, word in enumerate(words[:-1]) if word == "--task" and not Path(words[i + 1]).is_file()]
+    places = [i for i, word in enumerate(words[:-1]) if word == "--task" and not os.path.isfile(words[i + 1])]
     if len(places) < 2:
         return list(argv)
     rest, asked = words[: places[0]], list[dict[str, Any]]()
@@ -245,19 +238,10 @@ def _together(argv: Sequence[str]) -> list[str]:
         if option == "--task":
             asked.append({"class_path": value, "init_args": {}})
         elif option.startswith("--task.") and option not in own:
-            _set(asked[-1]["init_args"], option.split(".")[1:], value)
+            put(asked[-1]["init_args"], option.split(".")[1:], value)
         else:
             rest += [option, value] if option.startswith("--task") else [option]
     return ["--task", f"{Together.__module__}.{Together.__qualname__}", f"--task.tasks={json.dumps(asked)}", *rest]
-
-
-def _set(branch: dict[str, Any], path: list[str], value: str) -> None:
-    """Sets `value`, read as YAML, at a path of nested mappings."""
-    import yaml
-
-    for name in path[:-1]:
-        branch = branch.setdefault(name, {})
-    branch[path[-1]] = yaml.safe_load(value)
 
 
 def _one_task(argv: Sequence[str]) -> list[str]:
@@ -268,15 +252,13 @@ def _one_task(argv: Sequence[str]) -> list[str]:
     """
     argv = _encoder_words(argv)
     words, named = list(argv), [i for i, word in enumerate(argv) if word == "--task" or word.startswith("--task=")]
-    files = [i for i, word in enumerate(words[1:], 1) if words[i - 1] == "--config" and Path(word).is_file()]
-    in_files = [
-        i for i in files if isinstance(_read(words[i]), Mapping) and "class_path" in (_read(words[i]).get("task") or {})
-    ]
+    layers = {i: held(word) for i, word in enumerate(words[1:], 1) if words[i - 1] == "--config"}
+    in_files = [i for i, layer in layers.items() if "class_path" in (layer.get("task") or {})]
     if not named and not in_files:
         return ["--task", DEFAULT_TASK, *words]
     for i in in_files:
         if any(place > i for place in named):
-            words[i] = json.dumps({key: value for key, value in _read(words[i]).items() if key != "task"})
+            words[i] = json.dumps({key: value for key, value in layers[i].items() if key != "task"})
     return words
 
 
@@ -287,109 +269,6 @@ def _layers(argv: Sequence[str]) -> list[tuple[int, str]]:
     for start, end in zip(starts, [*starts[1:], len(argv)], strict=True):
         option, _, value = argv[start].partition("=")
         value = value or (argv[start + 1] if start + 1 < end else "")
-        from_file = option == "--config" or (value.endswith((".json", ".yaml", ".yml")) and Path(value).is_file())
+        from_file = option == "--config" or (value.endswith((".json", ".yaml", ".yml")) and os.path.isfile(value))
         found.append((end, value if from_file else f"command line: {option}"))
     return found
-
-
-def _read(path: str | os.PathLike[str]) -> Any:
-    import yaml
-
-    if not Path(path).is_file():
-        raise UserError(f"There is no configuration file {path}.")
-    try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is neither JSON nor YAML: {' '.join(str(error).split())}") from error
-
-
-def corruptions_asked(argv: Sequence[str]) -> tuple[list[Corruption], list[str]]:
-    """What `--corruption` asks for, and the words that are left.
-
-    `--corruption blur,decolour+downsample` names two, the second a chain; a JSON or YAML file, or a class of yours as
-    my_file.MyCorruption, describes one. Settings follow the one they belong to: `--corruption blur --corruption.sigma
-    "[0.1, 0.2]" --corruption jpeg`; of a chain, the members that have such a setting take it. Raises UserError.
-    """
-    words = [part for word in argv for part in (word.split("=", 1) if word.startswith("--corruption") else [word])]
-    asked, rest = list[dict[str, Any]](), list[str]()
-    options = iter(words)
-    for option in options:
-        if option == "--corruption":
-            asked += [_corruption_named(name.strip()) for name in next(options, "").split(",")]
-        elif option.startswith("--corruption."):
-            value = next(options, "")
-            if not asked or not value:
-                raise UserError(
-                    f"{option} wants a corruption before it and a value after: --corruption blur {option} 1"
-                )
-            _set_corruption(asked[-1], option.removeprefix("--corruption."), value)
-        else:
-            rest.append(option)
-    return [_corruption(described) for described in asked], rest
-
-
-def _corrupted(argv: Sequence[str]) -> list[str]:
-    """`--corruption NAME` as the setting of the task that it is. Raises UserError where several are named."""
-    asked, rest = corruptions_asked(argv)
-    if len(asked) > 1:
-        raise UserError("A task takes one corruption; join several by +: --corruption decolour+downsample.")
-    return [*rest, f"--task.corruption={json.dumps(to_json(asked[0]))}"] if asked else rest
-
-
-def _with_branches(argv: Sequence[str]) -> list[str]:
-    """`--task.restorer camnet.json` with what is in the file, at any depth."""
-    words = list(argv)
-    for i, word in enumerate(words[1:], 1):
-        if words[i - 1].startswith("--task.") and word.endswith((".json", ".yaml", ".yml")) and Path(word).is_file():
-            words[i] = json.dumps(_read(word))
-    return words
-
-
-def _viewed(argv: Sequence[str]) -> list[str]:
-    """`--views generated --restorer runs/g` as the setting of the task that it is; a corruption named beside it is the
-    views' own. Raises UserError where a restorer is named and no views.
-    """
-    words = [part for word in argv for part in (word.split("=", 1) if word.startswith(VIEWS) else [word])]
-    told = {name: words[i + 1] for i, name in enumerate(words[:-1]) if name in VIEWS}
-    if not told:
-        return list(argv)
-    if "--views" not in told:
-        raise UserError("A restorer makes views: --views generated --restorer runs/g. It is trained by --task Restore.")
-    rest = [word for i, word in enumerate(words) if not {word, words[i - 1] if i else ""} & set(VIEWS)]
-    settings = {"restorer": told["--restorer"]} if "--restorer" in told else dict[str, Any]()
-    corruptions, rest = corruptions_asked(rest)
-    if len(corruptions) > 1:
-        raise UserError("Views take one corruption; join several by +: --corruption decolour+downsample.")
-    if corruptions:
-        settings["corruption"] = to_json(corruptions[0])
-    kind = called(told["--views"])
-    described = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": settings}
-    named = [i + 2 for i, word in enumerate(rest) if word in ("--task", "--config")]
-    place = named[-1] if named else 0  # before settings of the views that follow
-    return [*rest[:place], f"--task.views={json.dumps(described)}", *rest[place:]]
-
-
-def _corruption_named(name: str) -> dict[str, Any]:
-    """All settings of the corruption that a short name, a file or a class stands for."""
-    if name.endswith((".json", ".yaml", ".yml")):
-        return to_json(_corruption(_read(name)))
-    return to_json(_corruption({"class_path": name}) if "." in name else spelled(name))
-
-
-def _set_corruption(described: dict[str, Any], name: str, value: str) -> None:
-    """Sets what is a setting of the corruption itself, or else of those it is made of."""
-    own = described["init_args"]
-    branches = [own, *(one["init_args"] for one in own.get("corruptions", []))]
-    having = [own] if name in own else [branch for branch in branches if name in branch]
-    if not having:
-        known = {key for branch in branches for key in branch} - {"corruptions"}
-        raise UserError(
-            f"{described['class_path'].rpartition('.')[2]} has no setting {name!r}{nearest(name, known)}: give one of "
-            f"{', '.join(sorted(known))}."
-        )
-    for branch in having:
-        _set(branch, [name], value)
-
-
-def _corruption(described: Mapping[str, Any]) -> Corruption:
-    return made(described, Corruption)  # type: ignore[type-abstract]

@@ -10,7 +10,6 @@ from PIL import Image
 from skimage import data
 
 from selfsight import corruptions
-from selfsight.config import corruptions_asked
 from selfsight.corruption import Corruption
 from selfsight.corruptions import (
     Blur,
@@ -26,6 +25,7 @@ from selfsight.corruptions import (
 )
 from selfsight.recipe import to_json
 from selfsight.seeds import generator
+from selfsight.short import corruptions_asked
 
 
 def both(**settings) -> Chain:

@@ -8,10 +8,10 @@ from PIL import Image, ImageChops
 
 import selfsight
 from selfsight import cli
-from selfsight.config import corruptions_asked
 from selfsight.corruptions import NAMES, Blur, Chain, CowMask, CutOut, Decolour, Downsample, Noise, spelled, spelling
 from selfsight.drawing import LINE, MARGIN, SHOWN, draw_corruptions
 from selfsight.errors import UserError
+from selfsight.short import corruptions_asked
 
 
 def test_a_name_is_a_corruption_and_a_sum_a_chain():

@@ -1,0 +1,173 @@
+"""Short words of a command line or a file, and what they stand for: `--corruption blur`, `--views generated`, files.
+
+Everything here turns words into longer words, or plain mappings into fuller ones, before they are read and typed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from selfsight.corruption import Corruption
+from selfsight.corruptions import spelled
+from selfsight.described import made
+from selfsight.errors import UserError, nearest
+from selfsight.recipe import to_json
+from selfsight.views import called
+
+VIEWS = ("--views", "--restorer")
+"""Short for settings of the task."""
+FILES = (".json", ".yaml", ".yml")
+
+
+def read(path: str | os.PathLike[str]) -> Any:
+    import yaml
+
+    if not Path(path).is_file():
+        raise UserError(f"There is no configuration file {path}.")
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is neither JSON nor YAML: {' '.join(str(error).split())}") from error
+
+
+def held(word: str) -> Mapping[str, Any]:
+    """What a word after --config holds: a file's layer, or one as JSON; {} where that is no mapping. Raises UserError
+    where there is no such file."""
+    layer = json.loads(word) if word.startswith("{") else read(word)
+    return layer if isinstance(layer, Mapping) else {}
+
+
+def written_out(plain: Any) -> Any:
+    """A layer of configuration with corruptions that are named for short in full, at any depth: `corruption: blur`.
+    Raises UserError for a name that is no corruption's."""
+    if isinstance(plain, list):
+        return [written_out(item) for item in plain]
+    if not isinstance(plain, Mapping):
+        return plain
+    return {
+        key: _corruption_named(value) if key == "corruption" and isinstance(value, str) else written_out(value)
+        for key, value in plain.items()
+    }
+
+
+def with_files(argv: Sequence[str]) -> list[str]:
+    """`--task.restorer camnet.json` with what is in the file, at any depth, and files that hold short forms with what
+    those stand for."""
+    words = list(argv)
+    for i, word in enumerate(words[1:], 1):
+        if not word.endswith(FILES) or not os.path.isfile(word):
+            continue
+        plain = read(word)
+        if words[i - 1].startswith("--task.") or (words[i - 1] == "--config" and written_out(plain) != plain):
+            words[i] = json.dumps(written_out(plain))
+    return words
+
+
+def corruptions_asked(argv: Sequence[str]) -> tuple[list[Corruption], list[str]]:
+    """What `--corruption` asks for, and the words that are left.
+
+    `--corruption blur,decolour+downsample` names two, the second a chain; a JSON or YAML file, or a class of yours as
+    my_file.MyCorruption, describes one. Settings follow the one they belong to: `--corruption blur --corruption.sigma
+    "[0.1, 0.2]" --corruption jpeg`; of a chain, the members that have such a setting take it. Raises UserError.
+    """
+    words = [part for word in argv for part in (word.split("=", 1) if word.startswith("--corruption") else [word])]
+    asked, rest = list[dict[str, Any]](), list[str]()
+    options = iter(words)
+    for option in options:
+        if option == "--corruption":
+            asked += [_corruption_named(name.strip()) for name in next(options, "").split(",")]
+        elif option.startswith("--corruption."):
+            value = next(options, "")
+            if not asked or not value:
+                raise UserError(
+                    f"{option} wants a corruption before it and a value after: --corruption blur {option} 1"
+                )
+            _set_corruption(asked[-1], option.removeprefix("--corruption."), value)
+        else:
+            rest.append(option)
+    return [_corruption(described) for described in asked], rest
+
+
+def corrupted(argv: Sequence[str]) -> list[str]:
+    """`--corruption NAME` as the setting of the task that it is. Raises UserError where several are named."""
+    asked, rest = corruptions_asked(argv)
+    if len(asked) > 1:
+        raise UserError("A task takes one corruption; join several by +: --corruption decolour+downsample.")
+    return [*rest, f"--task.corruption={json.dumps(to_json(asked[0]))}"] if asked else rest
+
+
+def viewed(argv: Sequence[str]) -> list[str]:
+    """`--views generated --restorer runs/g` as the setting of the task that it is; a corruption named beside it is the
+    views' own. Raises UserError where a restorer is named and no views, here or in a file.
+    """
+    words = [part for word in argv for part in (word.split("=", 1) if word.startswith(VIEWS) else [word])]
+    told = {name: words[i + 1] for i, name in enumerate(words[:-1]) if name in VIEWS}
+    if not told:
+        return list(argv)
+    if "--views" not in told and not _views_in_files(argv):
+        raise UserError("A restorer makes views: --views generated --restorer runs/g. It is trained by --task Restore.")
+    rest = [word for i, word in enumerate(words) if not {word, words[i - 1] if i else ""} & set(VIEWS)]
+    settings = {"restorer": told["--restorer"]} if "--restorer" in told else dict[str, Any]()
+    corruptions, rest = corruptions_asked(rest)
+    if len(corruptions) > 1:
+        raise UserError("Views take one corruption; join several by +: --corruption decolour+downsample.")
+    if corruptions:
+        settings["corruption"] = to_json(corruptions[0])
+    if "--views" not in told:  # settings of the views that a file names
+        return [*rest, *(f"--task.views.{name}={_written(value)}" for name, value in settings.items())]
+    kind = called(told["--views"])
+    described = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": settings}
+    named = [i + 2 for i, word in enumerate(rest) if word in ("--task", "--config")]
+    place = named[-1] if named else 0  # before settings of the views that follow
+    return [*rest[:place], f"--task.views={json.dumps(described)}", *rest[place:]]
+
+
+def _views_in_files(argv: Sequence[str]) -> bool:
+    """Whether a --config names the class of its task's views; a file, or what one holds."""
+    layers = [held(word) for before, word in pairwise(argv) if before == "--config"]
+    tasks = [(layer.get("task") or {}).get("init_args") or {} for layer in layers]
+    return any("class_path" in (settings.get("views") or {}) for settings in tasks)
+
+
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _corruption_named(name: str) -> dict[str, Any]:
+    """All settings of the corruption that a short name, a file or a class stands for."""
+    if name.endswith(FILES):
+        return to_json(_corruption(read(name)))
+    return to_json(_corruption({"class_path": name}) if "." in name else spelled(name))
+
+
+def _set_corruption(described: dict[str, Any], name: str, value: str) -> None:
+    """Sets what is a setting of the corruption itself, or else of those it is made of."""
+    own = described["init_args"]
+    branches = [own, *(one["init_args"] for one in own.get("corruptions", []))]
+    having = [own] if name in own else [branch for branch in branches if name in branch]
+    if not having:
+        known = {key for branch in branches for key in branch} - {"corruptions"}
+        raise UserError(
+            f"{described['class_path'].rpartition('.')[2]} has no setting {name!r}{nearest(name, known)}: give one of "
+            f"{', '.join(sorted(known))}."
+        )
+    for branch in having:
+        put(branch, [name], value)
+
+
+def _corruption(described: Mapping[str, Any]) -> Corruption:
+    return made(described, Corruption)  # type: ignore[type-abstract]
+
+
+def put(branch: dict[str, Any], path: list[str], value: str) -> None:
+    """Sets `value`, read as YAML, at a path of nested mappings."""
+    import yaml
+
+    for name in path[:-1]:
+        branch = branch.setdefault(name, {})
+    branch[path[-1]] = yaml.safe_load(value)
