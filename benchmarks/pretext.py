@@ -87,8 +87,8 @@ def _rows(
             kept = words.work / f"{place} {entry.name} {seed} {words.minutes:g}.json"
             if not kept.exists():
                 evaluation, speed = one(place, words.data, entry.task, words.minutes, seed, console, probes)
-                row = {"set": place, "task": entry.name, "seed": seed, "minutes": words.minutes}
-                row |= {"images_per_second": speed, **evaluation.to_json()}
+                row = {"set": place, "task": entry.name, "minutes": words.minutes, "images_per_second": speed}
+                row |= evaluation.to_json() | {"seed": seed}
                 kept.write_text(json.dumps(row), encoding="utf-8")
             yield json.loads(kept.read_text(encoding="utf-8"))
 

@@ -123,8 +123,8 @@ def _rows(words: Any, console: Console) -> Iterator[dict[str, Any]]:
                 kept = words.work / f"{name} {kind} {seed} {words.minutes:g}{' quick' if words.quick else ''}.json"
                 if not kept.exists():
                     evaluation, speed = one(name, words.data, task, words.minutes, seed, console, probes)
-                    row = {"set": name, "task": kind, "seed": seed, "minutes": words.minutes}
-                    row |= {"images_per_second": speed, **evaluation.to_json()}
+                    row = {"set": name, "task": kind, "minutes": words.minutes, "images_per_second": speed}
+                    row |= evaluation.to_json() | {"seed": seed}  # the training's; the evaluation's is always 0
                     kept.write_text(json.dumps(row), encoding="utf-8")
                 yield json.loads(kept.read_text(encoding="utf-8"))
 
