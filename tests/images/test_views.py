@@ -139,6 +139,12 @@ def test_nothing_asked_nothing_changed(cat):
 
 
 @pytest.mark.skipif(not views.COMPILED, reason="numba is not installed")
+def test_compiled_views_that_change_nothing_are_the_picture_to_the_last_bit(cat):
+    still = Views(crop=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0).gentle()
+    assert torch.equal(still(cat[None], generator("x")), cat[None].float() / 255)
+
+
+@pytest.mark.skipif(not views.COMPILED, reason="numba is not installed")
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("shape", [(48, 48), (28, 28), (40, 60), (7, 5)])
 @pytest.mark.parametrize("name", [*RECIPES, "edges"])
