@@ -107,6 +107,7 @@ def pretrain(
     store = store_of(recipe, console)
     where = learned_from(store)
     recipe.backbone.build(store.images.shape[3], store.images.shape[1])  # an encoder that cannot be built leaves no run
+    keep_memory()  # before steps are timed: they are to take as long as those of the training
     company = settle_in()  # what is timed beside a neighbour is timed with the threads it will have
     try:
         plan = settle(recipe, store.images, where)
