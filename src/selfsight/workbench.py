@@ -107,12 +107,7 @@ def pretrain(
     store = store_of(recipe, console)
     where = learned_from(store)
     recipe.backbone.build(store.images.shape[3], store.images.shape[1])  # an encoder that cannot be built leaves no run
-    keep_memory()  # before steps are timed: they are to take as long as those of the training
-    company = settle_in()  # what is timed beside a neighbour is timed with the threads it will have
-    try:
-        plan = settle(recipe, store.images, where)
-    finally:
-        company.leave()
+    plan = _settled(recipe, store, where)
     run = Run.create(where_to) if _is_first() else Run(where_to)
     if isinstance(
         recipe.data, InMemory
@@ -123,6 +118,17 @@ def pretrain(
         run.write("environment", environment("cuda" if torch.cuda.is_available() else "cpu"))
     with _claimed(run):
         return _go(Bench(run, recipe, store, where, console, save_seconds, doctor), plan)
+
+
+def _settled(recipe: Recipe, store: Store, where: np.ndarray) -> Plan:
+    """The plan, its steps timed as those of the training will be: with memory kept, and beside a neighbour with the
+    threads there will be."""
+    keep_memory()
+    company = settle_in()
+    try:
+        return settle(recipe, store.images, where)
+    finally:
+        company.leave()
 
 
 def resume(
