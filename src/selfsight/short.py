@@ -36,9 +36,11 @@ def read(path: str | os.PathLike[str]) -> Any:
 
 
 def held(word: str) -> Mapping[str, Any]:
-    """What a word after --config holds: a file's layer, or one as JSON; {} where that is no mapping. Raises UserError
-    where there is no such file."""
-    layer = json.loads(word) if word.startswith("{") else read(word)
+    """What a word after --config holds: a file's layer, or one written there; {} where that is no mapping. Raises
+    UserError where there is no such file."""
+    import yaml
+
+    layer = yaml.safe_load(word) if word.startswith("{") else read(word)
     return layer if isinstance(layer, Mapping) else {}
 
 
@@ -60,11 +62,11 @@ def with_files(argv: Sequence[str]) -> list[str]:
     those stand for."""
     words = list(argv)
     for i, word in enumerate(words[1:], 1):
-        if not word.endswith(FILES) or not os.path.isfile(word):
-            continue
-        plain = read(word)
-        if words[i - 1].startswith("--task.") or (words[i - 1] == "--config" and written_out(plain) != plain):
-            words[i] = json.dumps(written_out(plain))
+        branch = words[i - 1].startswith("--task.")
+        if (branch or words[i - 1] == "--config") and word.endswith(FILES) and os.path.isfile(word):
+            plain = read(word)
+            if branch or written_out(plain) != plain:
+                words[i] = json.dumps(written_out(plain))
     return words
 
 

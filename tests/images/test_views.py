@@ -198,3 +198,11 @@ def test_views_are_the_same_where_the_network_computes_in_half_precision():
         inside = Views(rotate=20.0)(images, torch.Generator().manual_seed(1))
     assert inside.dtype == torch.float32
     assert torch.equal(inside, plain)
+
+
+@pytest.mark.skipif(not views.COMPILED, reason="numba is not installed")
+def test_pictures_narrower_than_their_blur_never_reach_compiled_code(monkeypatch):
+    """It has no borders to reflect there, and asks no index whether it lies within the picture."""
+    monkeypatch.setattr(views, "_compiled", lambda *_: pytest.fail("compiled"))
+    thin = torch.zeros(2, 3, 1, 40, dtype=torch.uint8)
+    assert Views().gentle()(thin, generator("thin")).shape == thin.shape

@@ -79,7 +79,8 @@ class Views(ViewSource):
         precision, whatever the network around has.
         """
         changes = self.drawn(len(images), images.shape[-2], images.shape[-1], generator)
-        if COMPILED and images.device.type == "cpu" and changes.degrees is None:
+        compiled = COMPILED and images.device.type == "cpu" and changes.degrees is None
+        if compiled and changes.radius < min(images.shape[-2:]):  # else there is nothing to reflect at the border
             return _compiled(images, changes)
         with torch.autocast(images.device.type, enabled=False):
             return changes(images)
