@@ -61,7 +61,8 @@ def _judged(line: dict[str, Any], alarms: list[dict[str, Any]]) -> dict[str, Any
         "cause": first is not None and any(first.cause in truth.causes for truth in truths),
         "place": first is not None and any(truth.found_at(host, first.at) for truth in truths),
         "placeable": any(truth.place for truth in truths),
-        "repaired": bool(repair and repair["after"] >= 0.9),
+        "learns": bool(repair and repair["better"]),
+        "repaired": bool(repair and (repair["better"] or repair["silent"])),
     }
 
 
@@ -77,6 +78,7 @@ def claims(rows: list[dict[str, Any]]) -> list[Claim]:
         _share("cause top-1", [row["cause"] for row in faulty]),
         _share("place", [row["place"] for row in faulty if row["placeable"]]),
         _share("repair shown", [row["repaired"] for row in faulty]),
+        _share("repair shown by learning", [row["learns"] for row in faulty]),
         _share("detection of double faults", [row["detected"] for row in rows if row["kind"] == "double"]),
     ]
     seconds = sorted(row["seconds"] for row in rows)

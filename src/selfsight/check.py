@@ -48,6 +48,8 @@ class Finding:
     place: Place = Place()
     evidence: Mapping[str, float | int | str | list[float] | list[list[float]]] = field(default_factory=dict)
     """The numbers the sentence rests on, by name."""
+    tried: tuple[str, float, float] | None = None
+    """What the check itself put in the place of the cause, and progress before and after, where it did so."""
 
     @property
     def alarms(self) -> bool:
@@ -70,6 +72,8 @@ class Check(abc.ABC):
     """Optional members of Program without which it does not apply."""
     quick: ClassVar[bool] = True
     """Whether it belongs to the pre-flight: a few forward passes, no training."""
+    narrow: ClassVar[bool] = False
+    """Whether it looks for one thing in few programs: should time run out, it has come before those that train all."""
 
     @abc.abstractmethod
     def look(self, case: Case) -> Iterable[Finding]:

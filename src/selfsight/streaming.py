@@ -80,24 +80,24 @@ def stream(case: Case, batches: list[Any], seconds: float = SECONDS, factor: flo
     if len(batches) < 6 or any(rows(batch) is None for batch in batches):
         raise TooFew("there are too few batches in a pass, or they cannot be parted")
     learned, aside = batches[:cut], [piece for batch in batches[cut:] for piece in pieces(batch)][:PIECES]
-    constants, free = _constants(case, learned)
+    constants, free = constants_of(case, learned)
     model = case.model()
-    said = [_constant_loss(case, model, piece, constants) for piece in aside]
-    mine = [_constant_loss(case, model, batch, constants) for batch in learned[:4]]
-    trial, looks, judged, allowed = case.begin(), list[float](), list[list[float]](), Allowance(seconds)
+    said = [constant_loss(case, model, piece, constants) for piece in aside]
+    mine = [constant_loss(case, model, batch, constants) for batch in learned[:4]]
+    trial, looks, seen, allowed = case.begin(), list[float](), list[list[float]](), Allowance(seconds)
     _scale(trial.optimizer, {"lr": factor, "weight_decay": decay})
     total, made = cut * ROUNDS, 0
     marks = {round(total * (i / LOOKS) ** 2) for i in range(1, LOOKS + 1)}
     for made in range(1, total + 1):
         case.step(trial, learned[(made - 1) % cut], made)
         if made in marks or allowed.over:
-            looks.append(sum(_judged(case, trial, batch) for batch in learned[:4]) / min(4, cut))
-            judged.append([_judged(case, trial, piece) for piece in aside])
-            if mean(said) - mean(judged[-1]) > CLEAR * (mean(said) - free):
+            looks.append(sum(judged(case, trial, batch) for batch in learned[:4]) / min(4, cut))
+            seen.append([judged(case, trial, piece) for piece in aside])
+            if mean(said) - mean(seen[-1]) > CLEAR * (mean(said) - free):
                 break  # it learns, and nobody asks for more
         if allowed.over:
             break
-    return Stream(looks, judged, mean(mine), said, free, made)
+    return Stream(looks, seen, mean(mine), said, free, made)
 
 
 def _scale(optimizer: torch.optim.Optimizer, factors: dict[str, float]) -> None:
@@ -125,7 +125,8 @@ def pieces(batch: Any) -> list[Any]:
     return [taken(batch, range(start, start + PIECE)) for start in range(0, count - PIECE + 1, PIECE)] or [batch]
 
 
-def _judged(case: Case, trial: Trial, batch: Any) -> float:
+def judged(case: Case, trial: Trial, batch: Any) -> float:
+    """The loss of a batch under a model in its mode for answers, without changing it."""
     modes = [(module, module.training) for module in trial.model.modules()]
     trial.model.eval()
     value = case.value(trial.model, batch)
@@ -134,7 +135,7 @@ def _judged(case: Case, trial: Trial, batch: Any) -> float:
     return value
 
 
-def _constants(case: Case, learned: list[Any]) -> tuple[dict[Slot, Any], float]:
+def constants_of(case: Case, learned: list[Any]) -> tuple[dict[Slot, Any], float]:
     """The best constant outputs over the first batches that are learned from, one row each; the least loss there."""
     whole = joined(learned[:FEW])
     tail = Tail(lambda model, batch: case.loss(model, batch, None), case.model(), whole)
@@ -143,7 +144,7 @@ def _constants(case: Case, learned: list[Any]) -> tuple[dict[Slot, Any], float]:
     return {slot: value[:1] for slot, value in found.outputs.items()}, answers().loss
 
 
-def _constant_loss(case: Case, model: Any, batch: Any, constants: dict[Slot, Any]) -> float:
+def constant_loss(case: Case, model: Any, batch: Any, constants: dict[Slot, Any]) -> float:
     tail = Tail(lambda net, given: case.loss(net, given, None), model, batch)
     if set(tail.slots) != set(constants):
         raise Unreachable("the model is called in another way from batch to batch")

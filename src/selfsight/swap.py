@@ -151,19 +151,26 @@ def adam(case: Case) -> Swap:
 
 def bare(case: Case) -> Swap:
     """The last activation: left out, everything else the program's own but for a plain loop."""
-    scale = case.scale
-    if isinstance(scale, Unreachable) or scale.bare is None:
-        raise Untried("there is no activation between the last weights and the loss")
-
-    def loss(model: nn.Module, batch: Any, seed: int = 0) -> Tensor:
-        with ending(last_modules(case, model, batch), without_activations()):
-            return case.loss(model, batch, seed)
+    loss = bare_loss(case)
 
     def fit(batch: Any) -> Fit:
         found, _ = reach(lambda model, given: loss(model, given, 0), case.model(), batch)
         return best_of(_fresh(case, batch, loss, found))
 
     return _row(case, "bare", "loss", "no activation before the loss", fit, cause="loss-activation-mismatch")
+
+
+def bare_loss(case: Case) -> Callable[[nn.Module, Any, int | None], Tensor]:
+    """The program's loss with its last activation left out. Raises Untried where there is none."""
+    scale = case.scale
+    if isinstance(scale, Unreachable) or scale.bare is None:
+        raise Untried("there is no activation between the last weights and the loss")
+
+    def loss(model: nn.Module, batch: Any, seed: int | None = 0) -> Tensor:
+        with ending(last_modules(case, model, batch), without_activations()):
+            return case.loss(model, batch, seed)
+
+    return loss
 
 
 def sharp(case: Case) -> Swap:
@@ -227,7 +234,7 @@ def stand_in(case: Case) -> Swap:
 # ---------------------------------------------------------------------------------------------------------- the parts
 
 
-def textbook(case: Case, batch: Any) -> Callable[[nn.Module, Any, int], Tensor]:
+def textbook(case: Case, batch: Any) -> Callable[..., Tensor]:
     """A loss that suits what the batch holds beside the inputs. Raises Untried where nothing suits."""
     slots = list(_frontier(case, batch).items())
     entered = entering(case, batch)
@@ -242,6 +249,21 @@ def textbook(case: Case, batch: Any) -> Callable[[nn.Module, Any, int], Tensor]:
                 return _judged(case, slot, lambda out, given, at=path: _squares(out, leaves(given)[at]))  # type: ignore[misc]
     if case.program.views is not None:
         return _judged_pairs(case, [slot for slot, output in slots if output.ndim == 2])
+    raise Untried("no target of a known kind")
+
+
+def textbook_of_predict(case: Case, batch: Any) -> Callable[..., Tensor]:
+    """A loss that suits the targets and what the program predicts, where its own cannot be followed. Raises Untried."""
+    if not case.has("predict"):
+        raise Untried("it says nothing of what it predicts")
+    said = list(case.said(case.model(), batch).values())
+    entered = entering(case, batch)
+    targets = [(path, leaf) for path, leaf in leaves(batch).items() if path not in entered and leaf.ndim]
+    for at, target in targets:
+        if len(said) == 1 and _classes(target, said[0]):
+            return lambda model, given, _: cross_entropy(case.call("predict", model, given), leaves(given)[at].long())
+        if len(said) == 1 and target.shape == said[0].shape:
+            return lambda model, given, _: _squares(case.call("predict", model, given), leaves(given)[at])
     raise Untried("no target of a known kind")
 
 

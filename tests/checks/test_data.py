@@ -307,6 +307,26 @@ def test_an_augmentation_that_is_kept_is_proven_even_when_the_cache_is_full() ->
 
 
 @few_cores
+def test_one_pattern_for_all_examples_is_proven() -> None:
+    def noisy(seed: int | None) -> Iterator[Any]:
+        for pictures, _ in DataLoader(Quarters(), batch_size=16):
+            noise = [torch.randn(pictures[0].shape, generator=drawn(seed, i)) for i in range(len(pictures))]
+            yield pictures + 0.1 * torch.stack(noise), pictures
+
+    def drawn(seed: int | None, i: int) -> torch.Generator:
+        return torch.Generator().manual_seed(i if seed is None else seed)
+
+    def restoring(seed: int | None) -> Program:
+        return tiny(
+            batches=lambda: noisy(seed),
+            model=lambda: nn.Conv2d(1, 1, 3, padding=1),
+            loss=lambda net, batch: (net(batch[0]) - batch[1]).square().mean(),
+        )
+
+    assert alarms(FreshRandomness(), restoring(0)) == [(Grade.PROVEN, "frozen-augmentation")]
+    assert alarms(FreshRandomness(), restoring(None)) == []
+
+
 def test_workers_that_draw_the_same_numbers_are_proven() -> None:
     causes = {"workers-share-seed"}
     for program in (dealing(OwnNumbers(), num_workers=2), dealing(Crops(), num_workers=2, worker_init_fn=same_seed)):

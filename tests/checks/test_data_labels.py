@@ -9,7 +9,7 @@ import pytest
 import torch
 from asking import found
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, mse_loss, normalize
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss, normalize
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from selfsight.check import Check, Grade
@@ -321,3 +321,48 @@ def test_numbers_of_other_pictures_are_unrelated_answers() -> None:
         "labels-unrelated"
     ]
     assert found(UnrelatedLabels(), measured(False)) == []
+
+
+# ------------------------------------------------------------------------------------- B804, several labels, and masks
+
+
+def several(shuffled: bool) -> Program:
+    """Which of three quarters are bright; or which are in another picture."""
+    drawn = torch.Generator().manual_seed(0)
+    held = (torch.rand(192, 3, generator=drawn) < 0.4).float()
+    pictures = 0.3 * torch.randn(192, 1, 8, 8, generator=drawn)
+    for kind in range(3):
+        row, column = divmod(kind, 2)
+        pictures[:, 0, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] += held[:, kind, None, None]
+    pairs = TensorDataset(pictures, held[torch.randperm(192, generator=drawn)] if shuffled else held)
+    return tiny(
+        batches=lambda: DataLoader(pairs, batch_size=16, shuffle=True),
+        loss=lambda model, batch: binary_cross_entropy_with_logits(model(batch[0]), batch[1]),
+    )
+
+
+def masked(shuffled: bool) -> Program:
+    """Where a square is bright; or where one is in another picture."""
+    drawn = torch.Generator().manual_seed(0)
+    masks = torch.zeros(192, 1, 8, 8)
+    for mask, (row, column) in zip(masks, torch.randint(0, 5, (192, 2), generator=drawn).tolist(), strict=True):
+        mask[0, row : row + 4, column : column + 4] = 1
+    pictures = masks + 0.3 * torch.randn(192, 1, 8, 8, generator=drawn)
+    pairs = TensorDataset(pictures, masks[torch.randperm(192, generator=drawn)] if shuffled else masks)
+    return tiny(
+        model=lambda: nn.Sequential(
+            nn.Flatten(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64), nn.Unflatten(1, (1, 8, 8))
+        ),
+        batches=lambda: DataLoader(pairs, batch_size=16, shuffle=True),
+        loss=lambda model, batch: binary_cross_entropy_with_logits(model(batch[0]), batch[1]),
+    )
+
+
+@pytest.mark.parametrize("program", [several, masked])
+def test_several_labels_and_masks_of_other_pictures_are_unrelated(program: Callable[[bool], Program]) -> None:
+    told = [finding for finding in found(UnrelatedLabels(), program(True)) if finding.alarms]
+    assert [finding.cause for finding in told] == ["labels-unrelated"]
+    what, before, after = told[0].tried
+    assert what == "inputs that show their labels"
+    assert before < 0.1 < 0.5 <= after
+    assert found(UnrelatedLabels(), program(False)) == []

@@ -85,6 +85,13 @@ def everything(net: nn.Module) -> Optimizer:
     return Adam(net.requires_grad_(True).parameters(), 3e-3)
 
 
+def summed(net: Any) -> None:
+    """An average without its second weight."""
+    with torch.no_grad():
+        for mine, other in zip(net.target.parameters(), net.online.parameters(), strict=True):
+            mine.mul_(0.9).add_(other)
+
+
 def fading(net: Any) -> None:
     net.momentum = min(1.0, 0.9 + 0.1 * net.done / 6)
     net.follow()
@@ -99,6 +106,7 @@ def fading(net: Any) -> None:
         (byol(follow=lambda net: net.follow("weight")), {("teacher", "teacher-partly-moves")}),
         (byol(follow=lambda net: net.follow("4")), {("teacher", "teacher-partly-moves")}),
         (byol(lambda: Student(1.2)), {("teacher", "teacher-runs-away")}),
+        (byol(follow=summed), {("teacher", "teacher-runs-away")}),
         (byol(gradient=True, optimizer=everything), {("teacher", "teacher-gets-gradient"), ("optimizer", "teacher-in-optimizer")}),
     ],
 )  # fmt: skip

@@ -13,9 +13,9 @@ from torch.nn.functional import cross_entropy, normalize
 
 from selfsight.case import Case
 from selfsight.check import Check, DoesNotApply, Finding, Grade
-from selfsight.instruments.functions import SHARPENED, argument, bent, ending
+from selfsight.instruments.functions import SHARPENED, argument, bent, ending, sharpened
 from selfsight.instruments.place import of_code
-from selfsight.instruments.reach import Tail, Unreachable
+from selfsight.instruments.reach import Reach, Tail, Unreachable, reach
 from selfsight.instruments.snapshot import still
 from selfsight.observations.outside import answered
 from selfsight.planted import CLASSES, tiny
@@ -29,6 +29,9 @@ GROWN = 3.0
 """Weights a hundred times as large make free logits at least a hundred times as large."""
 ASCENT, RATE = 150, 0.02
 """Steps in which the weights are moved to make the logits as large as they can be, and Adam's rate."""
+HOT, OWED = 0.1, 4.0
+"""A contrastive loss that can fall by less than a tenth, and by four times as much at a tenth of its temperature, is
+too hot. With 8 keys to choose from cosines at a temperature of 1 let it fall by 43 %, at 10 by 5 %."""
 SEEK = 0.05
 """Adam's rate over the free logits, which a tanh keeps within the bound."""
 
@@ -39,12 +42,14 @@ class AnswerRange(Check):
 
     Detected: Where weights a hundred times as large make logits no larger, their scale is fixed; how large they can be
     at most is sought by gradient ascent on the weights. PROVEN where the least loss with free logits of that size lies
-    less than .9 of the way from the best constant answer's to the least with ten times their size.
+    less than .9 of the way from the best constant answer's to the least with ten times their size. Where the answers
+    are the other examples (views): PROVEN where the loss can fall by less than a tenth below that of equal embeddings,
+    and by four times as much with logits ten times as large.
     Matters: Answers stay near the middle, and the gradient of what is right already drowns that of what is wrong.
     Cure: Multiply the cosines by a learned scale that begins at 10 or so, or divide them by a temperature of 0.1.
-    Blind: Losses whose answers are the other examples, as in contrastive learning: any temperature may be meant there.
-    Whether it does harm: where only the order of the answers counts, it may not. Source: the journals of an unmixing
-    net; the learned scale is that of NormFace (Wang et al. 2017).
+    Blind: In contrastive learning temperatures of 1 and less: any of them may be meant. Whether it does harm: where
+    only the order of the answers counts, it may not. Source: the journals of an unmixing net; the learned scale is that
+    of NormFace (Wang et al. 2017).
     """
 
     code = "L311"
@@ -52,8 +57,11 @@ class AnswerRange(Check):
 
     def look(self, case: Case) -> Iterator[Finding]:
         scale = case.scale
-        if isinstance(scale, Unreachable) or not answered(case):
-            raise DoesNotApply("the loss reads no answers that the model is not shown, or cannot be followed")
+        if isinstance(scale, Unreachable):
+            raise DoesNotApply("the loss cannot be followed")
+        if not answered(case):
+            yield from self._hot(case, scale)
+            return
         if not scale.wide or scale.free.endless or not _fixed(case):
             return
         bound = _bound(case)
@@ -70,6 +78,29 @@ class AnswerRange(Check):
                 f"below {kept:.3g}, {share:.0%} of the way from a constant answer to the {sharper:.3g} that logits ten "
                 f"times as large allow.",
                 cure="Multiply cosines by a learned scale that begins at 10, or divide them by a temperature of 0.1.",
+            )  # fmt: skip
+
+    def _hot(self, case: Case, scale: Reach) -> Iterator[Finding]:
+        """Answers are the other examples: any temperature may be meant, but not one that leaves nothing to gain."""
+        if not case.has("views") or scale.free.endless or scale.constant.loss <= 0 or not scale.wide:
+            return
+
+        def sharper(model: nn.Module, batch: Any) -> Tensor:
+            with ending(last_modules(case, model, batch), sharpened(SHARPER)):
+                return case.loss(model, batch, None)
+
+        try:
+            sharp, _ = reach(sharper, case.model(), case.batch)
+        except Unreachable:
+            return
+        own, then = (1 - one.free.loss / one.constant.loss for one in (scale, sharp))
+        if own < HOT and then > OWED * own:
+            yield Finding(
+                code=self.code, grade=Grade.PROVEN, component="loss", cause="temperature",
+                place=of_code(case.program.loss, "loss"), evidence={"gain": own, "gain with a tenth": then},
+                sentence=f"Whatever the embeddings, the loss can fall by {own:.1%} below that of equal ones; at a "
+                f"tenth of the temperature by {then:.0%}.",
+                cure="Divide cosines by a temperature of 0.05 to 0.5; it was taken for its inverse, perhaps.",
             )  # fmt: skip
 
     def planted(self) -> tuple[Program, Program]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from selfsight.case import Case, Failed
 from selfsight.check import Check, DoesNotApply, Finding, Grade
+from selfsight.instruments.nest import leaves
 from selfsight.instruments.place import of_code
 from selfsight.observations.items import digest, loader, own, read, spread
 from selfsight.observations.redrawn import READS, draws, forgetful, streams
@@ -21,6 +24,8 @@ ITEMS = 8
 """Items that are looked at."""
 LEAST = 4
 """Fewer random items than this prove no habit."""
+PATTERN = 16
+"""Numbers that a pattern has at least: the offset of a point or a box is none."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,8 @@ class FreshRandomness(Check):
     Detected: Items are read under different random states, from a copy of the data set with its caches emptied. PROVEN
     where the first reading is random and every later one repeats it; where items are random, but two passes of batches
     are bit-equal; where the loader's workers, run as it runs them, draw the same numbers as each other or again in the
-    next epoch; and where the two views of an item differ, are drawn, and are the same two whatever the random state.
+    next epoch; where the two views of an item differ, are drawn, and are the same two whatever the random state; and
+    where two parts of every example differ by one and the same pattern.
     Matters: Contrastive and other self-made tasks live on fresh draws; shared streams were found in fairseq, CenterNet,
     DepthContrast and others, unnoticed for months.
     Cure: Cache before the augmentation, not after; take worker_init_fn or torch's own generators, not one made in
@@ -43,6 +49,10 @@ class FreshRandomness(Check):
     title = "Are random draws drawn again?"
 
     def look(self, case: Case) -> Iterator[Finding]:
+        alike = list(self._one_for_all(case))
+        if alike:
+            yield from alike
+            return
         dealt = loader(case, "batches")
         dataset = case.program.dataset if case.has("dataset") else getattr(dealt, "dataset", None)
         if dataset is None or isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
@@ -107,6 +117,19 @@ class FreshRandomness(Check):
             evidence=dict(evidence),
         )  # fmt: skip
 
+    def _one_for_all(self, case: Case) -> Iterator[Finding]:
+        """Two tensors of the batch, apart by what is drawn once for all examples."""
+        held = {path: leaf for path, leaf in leaves(case.batch).items() if leaf.is_floating_point() and leaf.ndim > 1}
+        for one, two in itertools.combinations(held, 2):
+            if held[one].shape == held[two].shape and _alike(held[one] - held[two], held[one]):
+                wrong = (
+                    f"batch{one} and batch{two} differ by the same pattern in all {len(held[one])} examples: what was "
+                    "drawn for one was drawn for all."
+                )
+                cure = "Draw for each example: a generator seeded inside __getitem__ begins anew with each item."
+                yield self._finding("frozen-augmentation", wrong, cure, case.program.batches, {"rows": len(held[one])})
+                return
+
     def planted(self) -> tuple[Program, Program]:
         class Noisy(Quarters):
             def __getitem__(self, i: int) -> Any:
@@ -142,6 +165,15 @@ _SEEDED = (
     "Each item draws random numbers, but gives the same bits whatever the random state: it is seeded by its index.",
     "Do not seed inside __getitem__ if the draws are meant as augmentation.",
 )
+
+
+def _alike(apart: Tensor, beside: Tensor) -> bool:
+    """Whether all rows of a difference are one pattern that is neither nothing nor one number."""
+    if len(apart) < LEAST or apart[0].numel() < PATTERN:
+        return False
+    varies = float(apart[0].std())
+    rounding = 1e-5 * float(beside.abs().max())
+    return varies > 100 * rounding and float((apart - apart[:1]).abs().max()) <= rounding
 
 
 def _drawn_and_kept(case: Case, dataset: Any, asked: list[int]) -> tuple[list[int], list[int]]:

@@ -43,6 +43,7 @@ class Masks(Check):
     code = "R702"
     title = "Do masks say anything?"
     quick = False
+    narrow = True
 
     def look(self, case: Case) -> Iterator[Finding]:
         try:

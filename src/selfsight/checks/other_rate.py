@@ -80,6 +80,7 @@ class OtherRate(Check):
             cure=f"Multiply the learning rate by {factor:g}, then search around it.",
             place=of_code(case.program.optimizer, "optimizer"),
             evidence={"factor": factor, "progress then": then} | ({} if math.isnan(now) else {"progress now": now}),
+            tried=(f"its rate times {factor:g}", now, then),
         )  # fmt: skip
 
     def _decayed(self, case: Case, own: Stream, bare: Stream) -> Finding:
@@ -92,6 +93,7 @@ class OtherRate(Check):
             cure="Lower the weight decay; in Adam it enters the gradient, only in AdamW it is apart.",
             place=of_code(case.program.optimizer, "optimizer"),
             evidence={"weight decay": most, "progress then": then, "progress now": now},
+            tried=("no weight decay", now, then),
         )  # fmt: skip
 
     def planted(self) -> tuple[Program, Program]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +13,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from selfsight.case import Case
 from selfsight.check import Check, DoesNotApply, Finding, Grade
-from selfsight.instruments.functions import ACTIVATIONS, CRITERIA, argument
+from selfsight.instruments.functions import ACTIVATIONS, CRITERIA, answering, argument
 from selfsight.instruments.nest import leaves
 from selfsight.instruments.place import Place, of_code
 from selfsight.instruments.reach import Reach, Tail, Unreachable, reach
+from selfsight.instruments.snapshot import still
 from selfsight.planted import tiny
 from selfsight.program import Program
 from selfsight.swap import entering
@@ -24,6 +26,9 @@ HALF = 0.5
 """Less than half of the way from the constant answer's loss to the bare optimum is called cut off. Measured with
 torch's own losses: softmax before cross-entropy reaches .34, sigmoid before BCE with logits .19, ReLU logits .57; label
 smoothing is the same with and without."""
+QUARTER = 0.75
+"""The same where the other end is the criterion's value on its own targets. Measured: ReLU before targets of mean zero
+.51, softmax before two labels of ten .68; tanh before normal targets has .85."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +37,8 @@ class ReachableLoss(Check):
 
     Detected: The least loss with one constant output and the least with free outputs are found through the program's
     own last activation and criterion. PROVEN where free outputs are no better than a constant one (nothing to learn),
-    or where the loss falls without end. MEASURED where an activation right before one of torch's
-    criteria cuts off more than half of what there is to gain.
+    or where the loss falls without end. MEASURED where an activation right before one of torch's criteria cuts off more
+    than half of what there is to gain, or more than a quarter beside the criterion that is given its own targets.
     Matters: Such a training runs, prints falling numbers, and cannot learn, whatever the network, rate or data.
     Cure: Hand the criterion what it expects: logits without softmax or sigmoid, targets of the outputs' shape and
     range.
@@ -64,6 +69,21 @@ class ReachableLoss(Check):
                 f"the best constant answer's {scale.constant.loss:.3f} to the {scale.bare:.3f} it reaches without."
             )
             cure = f"Leave {names} out before this criterion, or take the criterion that expects it."
+            yield self._finding(Grade.MEASURED, "loss-activation-mismatch", sentence, cure, place, scale)
+        elif bends and _judged(tail):
+            yield from self._short(scale, _on_targets(case), place, " and ".join(dict.fromkeys(b.name for b in bends)))
+
+    def _short(self, scale: Reach, told: float | None, place: Place, names: str) -> Iterator[Finding]:
+        """Where no output comes near the criterion's value on the targets themselves."""
+        if told is None or not told < scale.free.loss:
+            return
+        share = (scale.constant.loss - scale.free.loss) / (scale.constant.loss - told)
+        if share < QUARTER:
+            sentence = (
+                f"Behind {names} the loss cannot fall below {scale.free.loss:.3g}, {share:.0%} of the way from the "
+                f"best constant answer's {scale.constant.loss:.3g} to the {told:.3g} of the targets themselves."
+            )
+            cure = f"Bring the targets into the range of {names}, or take another activation."
             yield self._finding(Grade.MEASURED, "loss-activation-mismatch", sentence, cure, place, scale)
 
     def _endless(self, scale: Reach, place: Place, flipped: bool) -> Finding:
@@ -138,6 +158,14 @@ def _judged(tail: Tail) -> bool:
                 if isinstance(made, Tensor) and made.numel() == given.numel():
                     return bool(torch.equal(made.detach().flatten(), given.detach().flatten()))
     return False
+
+
+def _on_targets(case: Case) -> float | None:
+    """The loss when torch's element-wise criteria are given their own targets as answers; None where there are none."""
+    model = case.model()
+    with still(model), torch.no_grad(), answering() as answered:
+        loss = float(case.loss(model, case.batch))
+    return loss if answered and math.isfinite(loss) else None
 
 
 def _share(scale: Reach) -> float:

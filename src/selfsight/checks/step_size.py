@@ -74,7 +74,7 @@ class StepSize(Check):
                     f"After {steps} at a rate of {rate:g} progress is {own[0]:.3g}, where 0 is a constant answer and 1 "
                     f"the best; after as many at {rate * 10.0**-power:g} it is {better[0]:.2f}."
                 )
-                yield self._finding(case, "rate-too-large", said, rate, -power, [*own, *better])
+                yield self._finding(case, "rate-too-large", said, rate, -power, [*own, *better], (own[0], better[0]))
                 return
 
     def _too_small(self, case: Case, own: list[Run], rate: float) -> Iterator[Finding]:
@@ -98,13 +98,21 @@ class StepSize(Check):
                 return
 
     def _finding(
-        self, case: Case, cause: str, sentence: str, rate: float, power: int, evidence: list[float]
+        self,
+        case: Case,
+        cause: str,
+        sentence: str,
+        rate: float,
+        power: int,
+        evidence: list[float],
+        tried: tuple[float, float] | None = None,
     ) -> Finding:
         better = rate * 10.0**power
         return Finding(
             code=self.code, grade=Grade.MEASURED, component="optimizer", cause=cause, sentence=sentence,
             cure=f"Try a rate near {better:g}.", place=of_code(case.program.optimizer, "optimizer"),
             evidence={"rate": rate, "better_rate": better, "measured": evidence},
+            tried=(f"a rate of {better:g}", *tried) if tried else None,
         )  # fmt: skip
 
     def planted(self) -> tuple[Program, Program]:

@@ -15,13 +15,16 @@ from selfsight.check import Check, DoesNotApply, Finding, Grade
 from selfsight.instruments.place import Place, of_code, of_module
 from selfsight.instruments.snapshot import same
 from selfsight.instruments.twins import pairs, shared
-from selfsight.observations.following import left_behind, stale_statistics, stopped, went
+from selfsight.observations.following import beyond, left_behind, stale_statistics, stopped, went
 from selfsight.observations.motion import Motion, watched
 from selfsight.planted import CLASSES, Net, tiny
 from selfsight.program import Program
 
 OUTSIDE = 1e-2
 """How far outside 0 to 1 a momentum has to lie: far more than float32 sums are off."""
+
+MOST = 0.25
+"""The share of the moved numbers that has to lie outside; a few may, where weights are renormalised."""
 
 
 @dataclass(frozen=True)
@@ -107,14 +110,22 @@ class Teacher(Check):
                 "Give the momentum schedule all planned steps, not those of an epoch.", {"follows": since},
             )  # fmt: skip
         way = went(motion, twins)
-        if way is None:
-            return
-        if not -OUTSIDE <= way <= 1 + OUTSIDE:
+        outside = beyond(motion, twins)
+        if way is not None and not -OUTSIDE <= way <= 1 + OUTSIDE:
             yield self._finding(
                 Grade.PROVEN, "teacher-runs-away", place,
                 f"In a step the twin goes {way:.3g} of the way to its student: a momentum of {1 - way:.3g}.",
                 "Check the sign and the order of the two weights in the update.", {"momentum": 1 - way},
             )  # fmt: skip
+        elif outside > MOST and not motion.driven:
+            yield self._finding(
+                Grade.PROVEN, "teacher-runs-away", place,
+                f"A step puts {outside:.0%} of the twin's numbers outside of what it and its student were: that is no "
+                "average of the two.",
+                "Update by twin = tau * twin + (1 - tau) * student, and do nothing to it after.", {"outside": outside},
+            )  # fmt: skip
+        if way is None:
+            return
         left = left_behind(motion, twins, way)
         if left:
             yield self._finding(

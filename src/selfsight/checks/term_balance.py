@@ -81,7 +81,7 @@ def _norms(case: Case, model: nn.Module, batch: Any) -> list[float] | None:
     parameters = [p for p in model.parameters() if p.requires_grad]
     with still(model):
         value = case.loss(model, batch)
-        edges = _terms(value.grad_fn) if value.requires_grad and value.ndim == 0 else []
+        edges = _terms(value.grad_fn) if value.grad_fn is not None and value.ndim == 0 else []
         if not 2 <= len(edges) <= MOST or not parameters:
             return None
         return [_alone(case, value, edges, i, parameters) for i in range(len(edges))]

@@ -12,14 +12,15 @@ from typing import Any
 from selfsight.case import Case, Failed, examining
 from selfsight.check import Check, DoesNotApply, Finding
 from selfsight.checks import CHECKS
-from selfsight.diagnosis import Diagnosis, Repair
+from selfsight.diagnosis import Diagnosis
 from selfsight.doctor.drawing import drawn
 from selfsight.doctor.ranking import ranked
+from selfsight.doctor.repair import repaired
 from selfsight.doctor.selftest import unfit
 from selfsight.doctor.subject import program_of
 from selfsight.instruments.clock import Allowance
 from selfsight.instruments.reach import Unreachable
-from selfsight.swap import Untried, own, restoring
+from selfsight.swap import Untried, own
 
 SECONDS = 60.0
 """How long an examination may take before long checks are left out."""
@@ -64,7 +65,7 @@ def examine(
         allowed = Allowance(seconds)
         asked = _ask(case, [check for check in checks if check.quick or not quick], allowed, off, said)
         findings = ranked(asked.findings)
-        repair = None if quick or broken or allowed.spent > 2 * seconds else _repair(case, findings)
+        repair = None if quick or allowed.spent > 2 * seconds else repaired(case, findings, checks)
         progress = None if quick or broken else _progress(case)
         pictures = {} if broken else drawn(case)
         printed = len(case.printed)
@@ -107,7 +108,8 @@ def _described(value: Any) -> str:
 
 def _ask(case: Case, checks: Sequence[Check], allowed: Allowance, off: dict[str, str], said: Said | None) -> _Asked:
     asked = _Asked()
-    for check in sorted(checks, key=lambda check: not check.quick):  # what is cheap first, should time run out
+    in_turn = sorted(checks, key=lambda check: (not check.quick, not check.narrow))  # should time run out
+    for check in in_turn:
         if check.code in off:
             asked.skipped[check.code] = off[check.code]
         elif allowed.over:
@@ -116,6 +118,8 @@ def _ask(case: Case, checks: Sequence[Check], allowed: Allowance, off: dict[str,
             if said:
                 said(check.title)
             _ask_one(case, check, asked)
+    codes = [check.code for check in sorted(checks, key=lambda check: not check.quick)]
+    asked.findings.sort(key=lambda finding: codes.index(finding.code))
     return asked
 
 
@@ -133,28 +137,6 @@ def _ask_one(case: Case, check: Check, asked: _Asked) -> None:
         asked.findings += findings
         if not any(finding.alarms for finding in findings):
             asked.passed.append(check.code)
-
-
-def _repair(case: Case, findings: list[Finding]) -> Repair | None:
-    """Swaps the first alarm's component for a known-good one and fits a frozen batch again."""
-    alarms = [finding for finding in findings if finding.alarms]
-    if not alarms:
-        return None
-    try:
-        before = own(case)
-    except (Untried, Failed, Unreachable, RuntimeError):
-        before = None
-    after = restoring(case, alarms[0].component)
-    if after is None:
-        return None
-    return Repair(
-        component=alarms[0].component,
-        swapped=after.what,
-        before=before.progress if before else math.nan,
-        after=after.progress,
-        curve_before=tuple(before.fits[0].progress) if before else (),
-        curve_after=tuple(after.fits[0].progress),
-    )
 
 
 def _progress(case: Case) -> float | None:

@@ -116,10 +116,10 @@ def _repair(repair: Repair) -> Markup:
     ]
     last = max((len(repair.curve_before), len(repair.curve_after), 2)) - 1
     lines.append(Line("best constant answer", [(0.0, 0.0), (float(last * EVERY), 0.0)], "constant"))
-    said = "It learns now." if repair.restored else "That alone is not what keeps it from learning."
     text = (
-        f"The {repair.component} was swapped out for {repair.swapped}. Progress on frozen batches went from "
-        f"{repair.before:.2f} to {repair.after:.2f}, where 0 is the best constant answer and 1 the best of all. {said}"
+        f"The {repair.component} was swapped out for {repair.swapped}. Progress on {repair.on} went from "
+        f"{repair.before:.2f} to {repair.after:.2f}, where 0 is the best constant answer and 1 the best of all: "
+        f"{repair.said}."
     )
     chart = line_chart(lines, alt="Progress on a frozen batch, before and after the swap") if len(lines) > 1 else None
     return section("repair", "The cure tried", tag("p", text), chart)

@@ -26,15 +26,16 @@ def ranked(findings: list[Finding]) -> list[Finding]:
     """Alarms before notes, causes before symptoms, proven before measured; each cause once.
 
     Where a swap restored the fit, causes in the component that was swapped out come before the rest: an intervention
-    says more on what matters than a counter-example that may be harmless.
+    says more on what matters than a counter-example that may be harmless. Labels that cannot be learned are then a
+    symptom: a frozen batch can be fitted whatever its labels.
     """
     causes = {finding.cause for finding in findings if finding.alarms}
     swapped = {finding.component for finding in findings if finding.code == "B802" and finding.alarms}
 
     def order(item: tuple[int, Finding]) -> tuple[bool, bool, bool, bool, int, int]:
         number, finding = item
-        symptom = finding.code in SYMPTOMS
         elsewhere = bool(swapped) and finding.component not in swapped
+        symptom = finding.code in SYMPTOMS or (elsewhere and finding.cause == "labels-unrelated")
         follows = bool(FOLLOWS.get(finding.cause, set()) & causes)
         return not finding.alarms, symptom, follows, elsewhere, GRADES[finding.grade], number
 

@@ -54,12 +54,7 @@ def _repair(repair: Repair, console: Console) -> None:
     console.print(f"[bold]The cure tried[/]: the {repair.component} swapped out for {escape(repair.swapped)}.")
     for name, value in (("before", repair.before), ("after", repair.after)):
         console.print(f"  {name:<7}{_bar(value)} {'no scale' if math.isnan(value) else f'{value:.2f}'}")
-    said = (
-        "it learns now: this component is the cause, or hides it"
-        if repair.restored
-        else "not enough by itself: a frozen batch could be fitted before too, or more than this is wrong"
-    )
-    console.print(f"  (progress on frozen batches, 0 = best constant answer, 1 = best of all; {said})\n")
+    console.print(f"  (progress on {repair.on}, 0 = best constant answer, 1 = best of all; {repair.said})\n")
 
 
 def _bar(value: float) -> str:

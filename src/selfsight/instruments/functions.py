@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -23,6 +24,8 @@ CRITERIA = {
     "hinge_embedding_loss", "multi_margin_loss", "multilabel_soft_margin_loss", "poisson_nll_loss",
 }  # fmt: skip
 """torch's own losses: what they were given can be held against what they expect."""
+MET = {"binary_cross_entropy", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"}
+"""Criteria that are least where the answers are their targets, element by element."""
 SHARPENED = {"cross_entropy", "log_softmax", "binary_cross_entropy_with_logits", "sigmoid", "softmax", "logsigmoid"}
 """Functions whose first argument is logits."""
 
@@ -109,6 +112,51 @@ def without_activations() -> Iterator[None]:
     """While the block runs, activations hand their input through."""
     with _Listener(ACTIVATIONS, drop=True):
         yield
+
+
+class _Answering(TorchFunctionMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.answered: list[str] = []
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs, name = kwargs or {}, getattr(func, "__name__", "")
+        target = args[1] if len(args) > 1 else kwargs.get("target")
+        if name not in MET or not args or not isinstance(target, Tensor) or target.shape != args[0].shape:
+            return func(*args, **kwargs)
+        self.answered.append(name)
+        return func(target.to(args[0].dtype), *args[1:], **kwargs)
+
+
+@contextlib.contextmanager
+def answering() -> Iterator[list[str]]:
+    """While the block runs, torch's element-wise criteria are given their targets as answers; notes which were."""
+    mode = _Answering()
+    with mode:
+        yield mode.answered
+
+
+class _Uncut(TorchFunctionMode):
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if getattr(func, "__name__", "") in ("detach", "detach_") and args:
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
+@contextlib.contextmanager
+def uncut() -> Iterator[None]:
+    """While the block runs, neither detach nor no_grad cuts a gradient."""
+    enter = torch.no_grad.__enter__
+    torch.no_grad.__enter__ = lambda self: setattr(self, "prev", torch.is_grad_enabled())  # type: ignore[method-assign]
+    try:
+        with _Uncut():
+            yield
+    finally:
+        torch.no_grad.__enter__ = enter  # type: ignore[method-assign]
 
 
 @contextlib.contextmanager

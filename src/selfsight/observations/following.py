@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from statistics import median
 
+import torch
 from torch import nn
 
 from selfsight.case import Case
@@ -17,6 +18,8 @@ from selfsight.observations.motion import Motion
 
 CLEAR = 1e-2
 """The part of a move that a momentum may leave unexplained: float32 sums are off by 1e-6 and less."""
+ROUNDED = 1e-5
+"""The part of its largest number that a tensor may be off by rounding."""
 DUE = 4.0
 """By so many of its own smallest steps a number should have moved before it is said that it was left behind."""
 FEW, LONG = 3, 12
@@ -34,6 +37,22 @@ def went(motion: Motion, twins: Twins) -> float | None:
         way, rest = share(motion.previous[mine], motion.last[mine], targets)
         fits += [way] * (rest < CLEAR)
     return median(fits) if fits else None
+
+
+def beyond(motion: Motion, twins: Twins) -> float:
+    """Of the twin's numbers that the last step moved, the share that it put outside of what the twin was and what its
+    student was before and after it. An average, whatever its weights, lies between.
+    """
+    outside = total = 0
+    for mine, other in twins.items():
+        known = torch.stack([motion.previous[mine], motion.previous[other], motion.last[other]])
+        low, high, now = known.amin(0), known.amax(0), motion.last[mine]
+        rounding = ROUNDED * known.abs().amax()
+        moved = (now - motion.previous[mine]).abs()
+        spare = rounding + CLEAR * moved
+        outside += int(((now < low - spare) | (now > high + spare)).sum())
+        total += int((moved > rounding).sum())
+    return outside / total if total else 0.0
 
 
 def left_behind(motion: Motion, twins: Twins, way: float) -> list[str]:

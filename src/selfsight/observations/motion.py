@@ -248,7 +248,9 @@ class _Ledger:
         """One own step, written down."""
         self.motion.moments.append(Moment())
         self.hook()
-        self.motion.previous = before = self.values()
+        before = self.values()
+        if not self.motion.last:
+            self.motion.previous = before
         self.case.step(self.trial, batch, seed=len(self.motion.moments))
         self.motion.moments[-1].moved = {
             name for name, value in before.items() if not same(self.tensors[name].detach(), value)
