@@ -6,6 +6,7 @@ Shapes: N pictures, K answers to each, L levels, C channels, S side.
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -131,6 +132,14 @@ def kept(path: str) -> Answerer:
     """As `Answerer.open`, but read once for as long as the run gets no new checkpoint."""
     marks = tuple((str(file), file.stat().st_mtime_ns) for _, file in Run.open(path).checkpoints())
     return _kept(str(Path(path).resolve()), marks)
+
+
+def mark(path: str) -> str:
+    """A mark of the weights that `Answerer.open` takes up. Raises UserError where it finds none."""
+    found = newest(Run.open(path))
+    if not found:
+        raise UserError(f"{path} has learned nothing yet: `selfsight resume {path}` goes on with it.")
+    return hashlib.blake2b(found[0].read_bytes(), digest_size=16).hexdigest()
 
 
 @functools.lru_cache(maxsize=4)

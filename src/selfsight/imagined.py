@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import json
 import os
 import shutil
@@ -125,6 +126,11 @@ def kept(path: str) -> Imagined:
 def is_kept(path: str) -> bool:
     """Whether there are answers at `path`, and not a run."""
     return (Path(path) / NAME).is_file()
+
+
+def mark(path: str) -> str:
+    """A mark of kept answers: of what they were made of and when."""
+    return hashlib.blake2b((Path(path) / NAME).read_bytes(), digest_size=16).hexdigest()
 
 
 def checksums(images: Tensor) -> np.ndarray:

@@ -8,7 +8,7 @@ import logging
 import os
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from selfsight.errors import UserError
 from selfsight.recipe import Recipe
 from selfsight.task import Model
 from selfsight.train import State, advance, order
+from selfsight.view import ViewSource
 
 MINUTES = 10.0
 """Length of a training that was given none."""
@@ -101,6 +102,30 @@ def settle(recipe: Recipe, images: np.ndarray, where: np.ndarray) -> Plan:
         precision_reason=reason,
         seconds_per_step=seconds,
     )
+
+
+def reads(part: Any, place: str = "task") -> dict[str, str]:
+    """Marks of what the views of a task read beside the images, a restorer for one, by their place in the recipe."""
+    found = {place: part.reads()} if isinstance(part, ViewSource) and part.reads() else {}
+    if isinstance(part, tuple):
+        held = {f"{place}[{i}]": one for i, one in enumerate(part)}
+    else:
+        names = [field.name for field in fields(part)] if is_dataclass(part) else []
+        held = {f"{place}.{name}": getattr(part, name) for name in names}
+    for inner, one in held.items():
+        found |= reads(one, inner)
+    return found
+
+
+def require_unchanged(recipe: Recipe, known: dict[str, str]) -> None:
+    """Raises UserError where what a run reads beside the images is no longer what it was when the run began."""
+    now = reads(recipe.task)
+    changed = [place for place, mark in known.items() if now.get(place) != mark]
+    if changed:
+        raise UserError(
+            f"What {changed[0]} reads has changed since this run began: half of the training would have seen other "
+            "pictures. Put the restorer (or its kept answers) back as it was, or begin anew with another --out."
+        )
 
 
 def build(recipe: Recipe, size: int, channels: int) -> Model:

@@ -56,6 +56,10 @@ class ViewSource(abc.ABC):
         """Named scalars about the pictures, to record beside the loss."""
         return {}
 
+    def reads(self) -> str:
+        """A mark of what is read beside the images, another one where that has changed; "" where nothing is."""
+        return ""
+
     def shown(self) -> int:
         """How many pictures of an image are compared in the end."""
         return 2

@@ -32,7 +32,7 @@ from selfsight.errors import UserError
 from selfsight.exhibits import draw_puzzles, show_embedding
 from selfsight.findings import plain_findings
 from selfsight.interrupt import Interrupt
-from selfsight.plan import Plan, build, engine, settle, start, untrained
+from selfsight.plan import Plan, build, engine, reads, require_unchanged, settle, start, untrained
 from selfsight.progress import Line
 from selfsight.quality import MEANINGS, RunningProbe, label_free
 from selfsight.recipe import Recipe, to_json
@@ -220,6 +220,7 @@ def _plan(bench: Bench) -> Plan:
     """The run's plan, as it was settled before or as it is settled now."""
     known = bench.run.json("plan")
     if known:
+        require_unchanged(bench.recipe, known.get("reads", {}))
         return Plan(**{field.name: known[field.name] for field in dataclasses.fields(Plan)})
     return settle(bench.recipe, bench.store.images, bench.where)
 
@@ -241,6 +242,7 @@ def _write_plan(bench: Bench, plan: Plan, encoder: Encoder) -> None:
             "adapted": encoder.note,
             "loaded": str(encoder.loaded) if encoder.loaded else None,
             "store": bench.store.key,
+            "reads": reads(bench.recipe.task),
             "skipped": len(bench.store.skipped),
             "duplicates": len(bench.store.duplicates),
         },

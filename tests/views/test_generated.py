@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 from torch.nn import functional as F
 
 import selfsight
-from selfsight import answerer
+from selfsight import answerer, checkpoint
 from selfsight.answerer import Answerer
 from selfsight.batch import Batch
 from selfsight.choice import compared, looking
@@ -16,9 +19,11 @@ from selfsight.corruptions import Blur, CutOut, Decolour
 from selfsight.encoders import Small
 from selfsight.errors import UserError
 from selfsight.images.views import Views
+from selfsight.plan import reads, require_unchanged
 from selfsight.recipe import Recipe, to_json
 from selfsight.seeds import generator
-from selfsight.tasks import SimCLR
+from selfsight.tasks import Rotation, SimCLR
+from selfsight.together import Together
 from selfsight.views import GeneratedViews
 from selfsight.views.generated import imagine
 
@@ -48,6 +53,19 @@ def test_views_are_answers_to_what_the_corruption_left(restorer_run, photographs
     assert found.inputs.shape == (8, 2, 3, 32, 32)
     assert (found.inputs[:, 0] - found.inputs[:, 1]).abs().mean() > 0.01
     assert found.extras["removed"].mean() > 0.05
+
+
+def test_a_restorer_that_has_learned_on_stops_a_resume(restorer_run, tmp_path):
+    run = Path(shutil.copytree(restorer_run, tmp_path / "g"))
+    recipe = Recipe(data=str(tmp_path), task=Together(tasks=(Rotation(), SimCLR(views=GeneratedViews(restorer=str(run))))))
+    known = reads(recipe.task)
+    assert list(known) == ["task.tasks[1].views"]
+    require_unchanged(recipe, known)
+    tensors, about = checkpoint.read_weights(str(next((run / "checkpoints").iterdir())))
+    changed = {name: value + 1 for name, value in tensors.items()}
+    checkpoint.write_tensors(run / "checkpoints" / "step-000000001.safetensors", changed, {**about, "step": 1})
+    with pytest.raises(UserError, match="reads has changed since this run began"):
+        require_unchanged(recipe, known)
 
 
 def test_no_gradient_and_no_training_of_the_restorer(restorer_run, photographs):

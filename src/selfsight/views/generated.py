@@ -93,6 +93,9 @@ class GeneratedViews(ViewSource):
         shown = self.views(pictures.flatten(0, 1), generator).unflatten(0, pictures.shape[:2])
         return Example(inputs=shown, index=batch.index, extras=extras)
 
+    def reads(self) -> str:
+        return (imagined if imagined.is_kept(self._place()) else answerer).mark(self._place())
+
     def shown(self) -> int:
         return self._count() + (self.beside == "image") if self.choose == "all" else 2
 
