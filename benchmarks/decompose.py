@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from record import Claim, conclude, parser
+from record import Claim, conclude, kept, parser
 
 from selfsight.batch import Batch, Now
 from selfsight.encoders import Small
@@ -144,13 +144,12 @@ def _rows(words: Any, models: Sequence[Way], cost: Mapping[str, float]) -> Itera
             yield row
         for model in models:
             for seed in range(words.seeds):
-                kept = words.work / f"{place} {model.name} {seed} {words.seconds:g} {words.scenes}.json"
-                if not kept.exists():
-                    steps = max(len(PARTS), round(words.seconds / cost[model.name]))
-                    row = {"set": place, "model": model.name, "sound": model.sound, "seed": seed}
-                    row |= _trained(model.task, images, owners, steps, seed, cost[model.name])
-                    kept.write_text(json.dumps(row), encoding="utf-8")
-                row = json.loads(kept.read_text(encoding="utf-8"))
+                steps = max(len(PARTS), round(words.seconds / cost[model.name]))
+                told = {"set": place, "model": model.name, "sound": model.sound, "seed": seed}
+                row = kept(
+                    words.work / f"{place} {model.name} {seed} {words.seconds:g} {words.scenes}.json",
+                    told, _trained, model.task, images, owners, steps, seed, cost[model.name],
+                )  # fmt: skip
                 curve = "  ".join(f"{at['minutes']:.2f} min {at['ari']:.3f}" for at in row["curve"])
                 print(f"{place:7} {model.name:22} {seed} {row['steps']:5} steps  {curve}", flush=True)
                 yield row

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from quality import SETS
-from record import Claim, conclude, parser
+from record import Claim, conclude, kept, parser
 from rich.console import Console
 
 import selfsight
@@ -117,11 +117,9 @@ def _rows(
     for name in names:
         for seed in range(seeds):
             for variant in VARIANTS:
-                kept = work / f"{name} {variant.name} {seed} {seconds:g}.json"
-                if not kept.exists():
-                    steps = round(seconds / cost[variant.name])
-                    kept.write_text(json.dumps(_row(data, name, variant, steps, seed)), encoding="utf-8")
-                row = json.loads(kept.read_text(encoding="utf-8"))
+                steps = round(seconds / cost[variant.name])
+                place = work / f"{name} {variant.name} {seed} {seconds:g}.json"
+                row = kept(place, {}, _row, data, name, variant, steps, seed)
                 print(f"{name:13} {variant.name:22} {seed} {row['steps']:5} steps  kNN {row['knn']:.3f}", flush=True)
                 yield row
 

@@ -33,7 +33,7 @@ import numpy as np
 import torch
 from default_encoder import T95
 from quality import COLOURFUL, STANDARD
-from record import Claim, conclude, parser
+from record import Claim, conclude, kept, parser
 from rich.console import Console
 from torch import Tensor
 
@@ -156,13 +156,11 @@ def _rows(place: str, wanted: Sequence[Arm], words: Any) -> Iterator[dict[str, A
     for budget in words.budgets.split(","):
         for seed in range(words.seeds):
             for arm in wanted:
-                kept = words.work / f"{place.replace('/', '_')} {arm.name} {budget} {seed} {words.seconds:g}.json"
                 steps = steps_of(arm, budget, words.seconds, cost, spent)
-                if not kept.exists():
-                    kept.write_text(
-                        json.dumps(_row(store, place, arm, budget, steps, seed, words.work)), encoding="utf-8"
-                    )
-                row = json.loads(kept.read_text(encoding="utf-8"))
+                row = kept(
+                    words.work / f"{place.replace('/', '_')} {arm.name} {budget} {seed} {words.seconds:g}.json",
+                    {}, _row, store, place, arm, budget, steps, seed, words.work,
+                )  # fmt: skip
                 told = f"{place:15} {budget:5} {arm.name:32} {seed} {row['steps']:5} steps"
                 print(f"{told}  kNN {row['knn']:.3f}  linear {row['linear']:.3f}", flush=True)
                 yield row

@@ -12,9 +12,8 @@ its part, over seeds, by Student's t; it holds where the interval leaves out 0. 
 
 from __future__ import annotations
 
-import json
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from decompose import JUDGED, STILL, T95, judged
-from record import Claim, conclude, parser
+from record import Claim, conclude, kept, parser
 from torch import Tensor
 
 from selfsight.batch import Batch, Now
@@ -139,13 +138,15 @@ def _rows(arms: Sequence[Arm], words: Any, images: np.ndarray, judge: Any) -> It
     first = arms[0].name
     for arm in arms:
         for seed in range(words.seeds):
-            kept = words.work / f"{first.partition(':')[0]}, {arm.name.replace(': ', ' ')} {seed} {words.steps}.json"
-            if not kept.exists():
-                row = {"part": first, "arm": arm.name, "asks": arm.asks, "seed": seed}
-                kept.write_text(json.dumps(row | judge(trained(arm.task, images, words.steps, seed))), encoding="utf-8")
-            row = json.loads(kept.read_text(encoding="utf-8"))
+            place = words.work / f"{first.partition(':')[0]}, {arm.name.replace(': ', ' ')} {seed} {words.steps}.json"
+            told = {"part": first, "arm": arm.name, "asks": arm.asks, "seed": seed}
+            row = kept(place, told, _judged, judge, arm.task, images, words.steps, seed)
             print(f"{arm.name:30} {seed} {row['left'][-1]:.4f} {row.get('ari', 0.0):.3f}", flush=True)
             yield row
+
+
+def _judged(judge: Callable[[State], dict[str, Any]], *given: Any) -> dict[str, Any]:
+    return judge(trained(*given))
 
 
 def trained(task: Task, images: np.ndarray, steps: int, seed: int) -> State:

@@ -11,14 +11,13 @@ interval made of the ends of both; it holds where the two intervals do not meet.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quality import COLOURFUL, GARMENTS, SETS, one
-from record import Claim, conclude, parser
+from quality import COLOURFUL, GARMENTS, SETS, told_of
+from record import Claim, conclude, kept, parser
 from rich.console import Console
 
 import selfsight
@@ -84,13 +83,11 @@ def _rows(
     words.work.mkdir(parents=True, exist_ok=True)
     for seed in range(words.seeds):
         for entry in wanted:
-            kept = words.work / f"{place} {entry.name} {seed} {words.minutes:g}.json"
-            if not kept.exists():
-                evaluation, speed = one(place, words.data, entry.task, words.minutes, seed, console, probes)
-                row = {"set": place, "task": entry.name, "minutes": words.minutes, "images_per_second": speed}
-                row |= evaluation.to_json() | {"seed": seed}
-                kept.write_text(json.dumps(row), encoding="utf-8")
-            yield json.loads(kept.read_text(encoding="utf-8"))
+            told = {"set": place, "task": entry.name, "minutes": words.minutes}
+            yield kept(
+                words.work / f"{place} {entry.name} {seed} {words.minutes:g}.json",
+                told, told_of, place, words.data, entry.task, words.minutes, seed, console, probes,
+            )  # fmt: skip
 
 
 def claims(rows: Sequence[dict[str, Any]]) -> Iterator[Claim]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from record import Claim, conclude, parser
+from record import Claim, conclude, kept, parser
 from rich.console import Console
 
 import selfsight
@@ -120,13 +120,17 @@ def _rows(words: Any, console: Console) -> Iterator[dict[str, Any]]:
         for task in SETS[name].tasks[: 1 if words.quick else None]:
             for seed in range(words.seeds):
                 kind = type(task).__name__
-                kept = words.work / f"{name} {kind} {seed} {words.minutes:g}{' quick' if words.quick else ''}.json"
-                if not kept.exists():
-                    evaluation, speed = one(name, words.data, task, words.minutes, seed, console, probes)
-                    row = {"set": name, "task": kind, "minutes": words.minutes, "images_per_second": speed}
-                    row |= evaluation.to_json() | {"seed": seed}  # the training's; the evaluation's is always 0
-                    kept.write_text(json.dumps(row), encoding="utf-8")
-                yield json.loads(kept.read_text(encoding="utf-8"))
+                told, quick = {"set": name, "task": kind, "minutes": words.minutes}, " quick" if words.quick else ""
+                yield kept(
+                    words.work / f"{name} {kind} {seed} {words.minutes:g}{quick}.json",
+                    told, told_of, name, words.data, task, words.minutes, seed, console, probes,
+                )  # fmt: skip
+
+
+def told_of(name: str, data: Path, task: Task, minutes: float, seed: int, *rest: Any) -> dict[str, Any]:
+    """What a row tells of one training."""
+    evaluation, speed = one(name, data, task, minutes, seed, *rest)
+    return {"images_per_second": speed} | evaluation.to_json() | {"seed": seed}  # the evaluation's own is always 0
 
 
 def one(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from selfsight.environment import PACKAGES, machine, version
+from selfsight.run import write_json
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,15 @@ def parser(about: str | None) -> argparse.ArgumentParser:
     made.add_argument("--out", type=Path, help="also write the JSON here")
     made.add_argument("--quick", action="store_true", help="a rough answer in ten minutes at most")
     return made
+
+
+def kept(place: Path, told: dict[str, Any], make: Callable[..., dict[str, Any]], *given: Any) -> dict[str, Any]:
+    """The row at a place: read where an earlier call has made it, else `told` and what `make` makes of the rest, written
+    whole or not at all."""
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_json(place, told | make(*given))
+    return dict(json.loads(place.read_text(encoding="utf-8")))
 
 
 def conclude(name: str, claims: list[Claim], rows: list[dict[str, Any]], out: Path | None) -> None:

@@ -14,7 +14,6 @@ means. Each training is kept in WORK as it ends; a second call goes on where the
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 import torch.nn.functional as F
-from record import Claim, conclude, parser
+from record import Claim, conclude, kept, parser
 from rich.console import Console
 from torch import Tensor, nn
 
@@ -174,11 +173,9 @@ def _rows(place: str, words: Any) -> Iterator[dict[str, Any]]:
         wanted = {k: v for k, v in arms(spelled(taken)).items() if not words.only or k in words.only.split(";")}
         for seed in range(words.seeds):
             for arm, task in wanted.items():
-                kept = words.work / f"{name} {taken} {arm} {seed} {words.seconds:g}.json"
-                if not kept.exists():
-                    row = {"set": place, "taken": taken, "arm": arm, "seed": seed, "seconds": words.seconds}
-                    kept.write_text(json.dumps(row | _row(store, task, words.seconds, seed, judge)), encoding="utf-8")
-                row = json.loads(kept.read_text(encoding="utf-8"))
+                at = words.work / f"{name} {taken} {arm} {seed} {words.seconds:g}.json"
+                of = {"set": place, "taken": taken, "arm": arm, "seed": seed, "seconds": words.seconds}
+                row = kept(at, of, _row, store, task, words.seconds, seed, judge)
                 told = {k: round(v, 4) for k, v in row.items() if isinstance(v, float)}
                 print(f"{place:15} {taken:20} {arm:16} {seed} {told}", flush=True)
                 yield row

@@ -11,7 +11,6 @@ lengths. Each row is kept in WORK as it ends; a second call goes on where the fi
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ import numpy as np
 import spelling_rivals as rivals
 import torch
 from quality import SETS
-from record import Claim, conclude, parser
+from record import Claim, conclude, kept, parser
 from rich.console import Console
 
 import selfsight
@@ -84,11 +83,9 @@ def _rows(words: Any, tested: int) -> Iterator[dict[str, Any]]:
             } | others(known, asked, floats, words.seconds)
             for method, make in methods.items():
                 for seed in range(1 if method in ("PCA", "JPEG", "WEBP") else words.seeds):
-                    kept = words.work / f"{name} {side} {method} {seed} {words.seconds:g}.json"
-                    if not kept.exists():
-                        kept.write_text(json.dumps(make(seed)), encoding="utf-8")
+                    place = words.work / f"{name} {side} {method} {seed} {words.seconds:g}.json"
                     row = {"set": name, "side": side, "method": method, "seed": seed}
-                    row |= json.loads(kept.read_text(encoding="utf-8"))
+                    row |= kept(place, {}, make, seed)
                     print(name, side, method, seed, [f"{x:.5f}" for x in row["errors"]], flush=True)
                     yield row
 

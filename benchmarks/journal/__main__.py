@@ -10,7 +10,6 @@ ends; a second call goes on where the first stopped.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from arms import ARMS, RUNGS, Arm, trained, verdict  # noqa: E402
-from record import Claim, conclude, parser  # noqa: E402
+from record import Claim, conclude, kept, parser  # noqa: E402
 
 import selfsight  # noqa: E402
 from selfsight.sources import guess  # noqa: E402
@@ -62,16 +61,19 @@ def rows_of(arms: Sequence[Arm], images: tuple[np.ndarray, np.ndarray], given: A
     """One row per arm and seed; what WORK holds already is not trained again."""
     for arm in arms:
         for seed in range(given.seeds if arm.name in LADDER else given.others):
-            kept = given.work / f"{arm.name}, {arm.rung} {seed} {given.steps}.json"
-            if not kept.exists():
-                row = {"arm": arm.name, "asks": arm.asks, "rung": arm.rung, "seed": seed}
-                row |= trained(arm, images, seed, given.steps)
-                if arm.fault and not seed:
-                    row["doctor"] = verdict(selfsight.examine(arm.program(images[0]), seconds=120))
-                kept.write_text(json.dumps(row), encoding="utf-8")
-            row = json.loads(kept.read_text(encoding="utf-8"))
+            told = {"arm": arm.name, "asks": arm.asks, "rung": arm.rung, "seed": seed}
+            place = given.work / f"{arm.name}, {arm.rung} {seed} {given.steps}.json"
+            row = kept(place, told, _trained, arm, images, seed, given.steps)
             print(f"{arm.name:42} {arm.rung:16} {seed} {row['val']:.3f} (constant {row['constant']:.3f})", flush=True)
             yield row
+
+
+def _trained(arm: Arm, images: tuple[np.ndarray, np.ndarray], seed: int, steps: int) -> dict[str, Any]:
+    """One training, and what the doctor says of a fault."""
+    row = trained(arm, images, seed, steps)
+    if arm.fault and not seed:
+        row["doctor"] = verdict(selfsight.examine(arm.program(images[0]), seconds=120))
+    return row
 
 
 def claims(rows: Sequence[dict[str, Any]]) -> Iterator[Claim]:
