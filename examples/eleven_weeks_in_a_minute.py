@@ -258,7 +258,7 @@ JOURNAL: tuple[tuple[str, str, str, str, Callable[[], selfsight.Program], float]
     ("7 Aug", "a last batch of one fails", "model", "batch-of-one", partial(unmixing, Mixtures, Squeezed, False), 0),
     ("9 Aug", "a bought encoder fails, too", "model", "reads-a-global ignores-input", in_a_notebook, 0),
     ("12 Aug", "1 for everything, at any rate", "loss", "activation-twice loss-activation-mismatch",
-     partial(unmixing, model=squashed_in_the_head), 3),
+     partial(unmixing, model=squashed_in_the_head), 2),
     ("15 Aug", "the supervised control fails", "loss", "wrong-loss",
      partial(supervised, partial(Classifier, 1), default_loss), 0),
     ("31 Aug", "cosines used as logits", "loss", "temperature", partial(unmixing, model=Cosine), 0),

@@ -91,7 +91,7 @@ def cured(program: Program, code: str) -> Repair:
     """The cure tried after one check has spoken."""
     check = next(check for check in CHECKS if check.code == code)
     with examining(program) as case:
-        repair = repaired(case, check.ask(case), [check])
+        repair = repaired(case, check.ask(case), [check], 60.0)
     assert repair is not None
     return repair
 

@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy, mse_loss, normalize
 from selfsight.case import Case, Failed, Trial
 from selfsight.check import Component
 from selfsight.instruments.calls import Slot, listening, slots_of, weighted
+from selfsight.instruments.clock import Allowance
 from selfsight.instruments.fit import RATES, Fit, StandIn, best_of, fitting
 from selfsight.instruments.functions import SHARPENED, ending, sharpened, without_activations
 from selfsight.instruments.nest import leaves, rebuilt
@@ -83,8 +84,11 @@ def table(case: Case) -> list[Swap]:
     return rows
 
 
-def restoring(case: Case, component: Component) -> Swap | None:
-    """The first swap of this component that restores the fit, or what came furthest; None where none could be made."""
+def restoring(case: Case, component: Component, allowed: Allowance) -> Swap | None:
+    """The first swap of this component that restores the fit, or what came furthest; None where none could be made.
+
+    allowed: no swap is begun when it is over.
+    """
     swaps: dict[Component, list[Callable[[Case], Swap]]] = {
         "loop": [plain_loop, plain],
         "optimizer": [adam, plain],
@@ -96,6 +100,8 @@ def restoring(case: Case, component: Component) -> Swap | None:
     }
     best: Swap | None = None
     for swap in swaps[component]:
+        if allowed.over:
+            break
         row = _tried(swap, case)
         if row and row.restored:
             return row

@@ -57,7 +57,9 @@ def test_views_are_answers_to_what_the_corruption_left(restorer_run, photographs
 
 def test_a_restorer_that_has_learned_on_stops_a_resume(restorer_run, tmp_path):
     run = Path(shutil.copytree(restorer_run, tmp_path / "g"))
-    recipe = Recipe(data=str(tmp_path), task=Together(tasks=(Rotation(), SimCLR(views=GeneratedViews(restorer=str(run))))))
+    recipe = Recipe(
+        data=str(tmp_path), task=Together(tasks=(Rotation(), SimCLR(views=GeneratedViews(restorer=str(run)))))
+    )
     known = reads(recipe.task)
     assert list(known) == ["task.tasks[1].views"]
     require_unchanged(recipe, known)

@@ -12,6 +12,7 @@ from selfsight.case import Case, Failed, examining
 from selfsight.check import Check, Finding
 from selfsight.cures import Cure, cures, judged_on, shown_on, silent, trained
 from selfsight.diagnosis import Repair
+from selfsight.instruments.clock import Allowance
 from selfsight.instruments.evidence import SURE, less_p
 from selfsight.instruments.reach import Reach, Unreachable
 from selfsight.streaming import constant_loss, constants_of
@@ -43,8 +44,12 @@ class _Short:
         return less_p(losses, self.losses) < SURE and fmean(self.losses) - fmean(losses) >= GAINED * room
 
 
-def repaired(case: Case, findings: Sequence[Finding], checks: Sequence[Check]) -> Repair | None:
-    """What swapping out the first alarm's cause does; None without an alarm, or where nothing could be swapped."""
+def repaired(case: Case, findings: Sequence[Finding], checks: Sequence[Check], seconds: float) -> Repair | None:
+    """What swapping out the first alarm's cause does; None without an alarm, or where nothing could be swapped.
+
+    seconds: no swap is begun after so much work.
+    """
+    allowed = Allowance(seconds)
     first = next((finding for finding in findings if finding.alarms), None)
     if first is None:
         return None
@@ -54,19 +59,19 @@ def repaired(case: Case, findings: Sequence[Finding], checks: Sequence[Check]) -
             component=first.component, swapped=what, on="the check's own trainings", before=before, after=after,
             better=True,
         )  # fmt: skip
-    frozen = _frozen(case, first)
+    frozen = _frozen(case, first, allowed)
     if frozen and frozen.better:
         return frozen
     check = next((check for check in checks if check.code == first.code and check.quick), None)
-    return _retrained(case, first, check) or frozen
+    return _retrained(case, first, check, allowed) or frozen
 
 
-def _frozen(case: Case, first: Finding) -> Repair | None:
+def _frozen(case: Case, first: Finding, allowed: Allowance) -> Repair | None:
     """Frozen batches fitted with one component swapped, where they could not be fitted as it is."""
     before = _own(case)
     if before and before.restored:
         return None
-    after = restoring(case, first.component)
+    after = restoring(case, first.component, allowed)
     if after is None:
         return None
     return Repair(
@@ -83,12 +88,15 @@ def _own(case: Case) -> Swap | None:
         return None
 
 
-def _retrained(case: Case, first: Finding, check: Check | None) -> Repair | None:
+def _retrained(case: Case, first: Finding, check: Check | None, allowed: Allowance) -> Repair | None:
     """The first cure that helps in a short training, or that leaves the check that spoke nothing to say."""
     best: Repair | None = None
     short: _Short | None = None
     for cure in cures(case, first):
-        short = short or _short(case)
+        if allowed.over:
+            break
+        if first.component != "loss":  # another loss has another scale
+            short = short or _short(case)
         tried = _tried(case, first, check, cure, short)
         if tried and (best is None or tried.restored):
             best = tried
@@ -120,17 +128,16 @@ def _ends(case: Case, shown: list[Any]) -> tuple[float, float]:
 
 def _tried(case: Case, first: Finding, check: Check | None, cure: Cure, short: _Short | None) -> Repair | None:
     what, program = cure
-    by_its_loss = short if first.component != "loss" else None  # another loss has another scale
     with examining(program) as cured:
         try:
             trial = trained(cured)
-            losses = judged_on(case, trial, by_its_loss.shown) if by_its_loss else []
+            losses = judged_on(case, trial, short.shown) if short else []
         except (Failed, RuntimeError):
             return None
         gone = check is not None and silent(cured, check, first.cause)
     return Repair(
         component=first.component, swapped=what, on="a short training",
-        before=by_its_loss.progress(by_its_loss.losses) if by_its_loss else math.nan,
-        after=by_its_loss.progress(losses) if by_its_loss else math.nan,
-        better=bool(by_its_loss and by_its_loss.better(losses)), silent=gone,
+        before=short.progress(short.losses) if short else math.nan,
+        after=short.progress(losses) if short else math.nan,
+        better=bool(short and short.better(losses)), silent=gone,
     )  # fmt: skip
