@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, SequentialSampler
 
@@ -20,14 +21,14 @@ from selfsight.check import Check, DoesNotApply, Finding
 from selfsight.instruments.clock import Allowance
 from selfsight.instruments.functions import uncut
 from selfsight.instruments.hidden import hidden
-from selfsight.instruments.nest import joined, rows, taken
+from selfsight.instruments.nest import joined, leaves, rows, taken
 from selfsight.instruments.reach import Unreachable
 from selfsight.observations.items import end_of, kind, loader, own, read
 from selfsight.observations.motion import watched
 from selfsight.observations.redrawn import forgetful
 from selfsight.program import Program
 from selfsight.streaming import judged, pieces
-from selfsight.swap import Untried, bare_loss, textbook, textbook_of_predict
+from selfsight.swap import Untried, bare_loss, entering, names_columns, squares, textbook
 
 EPOCHS, STEPS, SECONDS = 4, 48, 5.0
 """Passes over the kept batches and steps in a short training, at least, and about how long it may take."""
@@ -144,8 +145,23 @@ def _textbook(case: Case) -> Cure:
     try:
         loss = textbook(case, case.batch)
     except Untried:
-        loss = textbook_of_predict(case, case.batch)
+        loss = _of_predict(case, case.batch)
     return "a textbook loss on the last outputs", _with_loss(case, lambda model, batch: loss(model, batch, None))
+
+
+def _of_predict(case: Case, batch: Any) -> Callable[..., Tensor]:
+    """A loss that suits the targets and what the program predicts, where its own cannot be followed. Raises Untried."""
+    if not case.has("predict"):
+        raise Untried("it says nothing of what it predicts")
+    said = list(case.said(case.model(), batch).values())
+    entered = entering(case, batch)
+    targets = [(path, leaf) for path, leaf in leaves(batch).items() if path not in entered and leaf.ndim]
+    for at, target in targets:
+        if len(said) == 1 and names_columns(target, said[0]):
+            return lambda model, given, _: cross_entropy(case.call("predict", model, given), leaves(given)[at].long())
+        if len(said) == 1 and target.shape == said[0].shape:
+            return lambda model, given, _: squares(case.call("predict", model, given), leaves(given)[at])
+    raise Untried("no target of a known kind")
 
 
 def _with_loss(case: Case, loss: Callable[[nn.Module, Any], Tensor]) -> Program:

@@ -85,10 +85,7 @@ def table(case: Case) -> list[Swap]:
 
 
 def restoring(case: Case, component: Component, allowed: Allowance) -> Swap | None:
-    """The first swap of this component that restores the fit, or what came furthest; None where none could be made.
-
-    allowed: no swap is begun when it is over.
-    """
+    """The first swap of this component that restores the fit, or what came furthest of those begun in time, if any."""
     swaps: dict[Component, list[Callable[[Case], Swap]]] = {
         "loop": [plain_loop, plain],
         "optimizer": [adam, plain],
@@ -249,38 +246,24 @@ def textbook(case: Case, batch: Any) -> Callable[..., Tensor]:
         for path, target in targets.items():
             if not target.ndim or len(target) != len(output):
                 continue
-            if _classes(target, output):
+            if names_columns(target, output):
                 return _judged(case, slot, lambda out, given, at=path: cross_entropy(out, leaves(given)[at].long()))  # type: ignore[misc]
             if target.numel() == output.numel():
-                return _judged(case, slot, lambda out, given, at=path: _squares(out, leaves(given)[at]))  # type: ignore[misc]
+                return _judged(case, slot, lambda out, given, at=path: squares(out, leaves(given)[at]))  # type: ignore[misc]
     if case.program.views is not None:
         return _judged_pairs(case, [slot for slot, output in slots if output.ndim == 2])
     raise Untried("no target of a known kind")
 
 
-def textbook_of_predict(case: Case, batch: Any) -> Callable[..., Tensor]:
-    """A loss that suits the targets and what the program predicts, where its own cannot be followed. Raises Untried."""
-    if not case.has("predict"):
-        raise Untried("it says nothing of what it predicts")
-    said = list(case.said(case.model(), batch).values())
-    entered = entering(case, batch)
-    targets = [(path, leaf) for path, leaf in leaves(batch).items() if path not in entered and leaf.ndim]
-    for at, target in targets:
-        if len(said) == 1 and _classes(target, said[0]):
-            return lambda model, given, _: cross_entropy(case.call("predict", model, given), leaves(given)[at].long())
-        if len(said) == 1 and target.shape == said[0].shape:
-            return lambda model, given, _: _squares(case.call("predict", model, given), leaves(given)[at])
-    raise Untried("no target of a known kind")
-
-
-def _classes(target: Tensor, output: Tensor) -> bool:
+def names_columns(target: Tensor, output: Tensor) -> bool:
     """Whether a target numbers the columns of an output."""
     if target.is_floating_point() or target.ndim != 1 or output.ndim != 2 or output.shape[1] < 2:
         return False
     return int(target.min()) >= 0 and int(target.max()) < output.shape[1]
 
 
-def _squares(output: Tensor, target: Tensor) -> Tensor:
+def squares(output: Tensor, target: Tensor) -> Tensor:
+    """The mean squared error, whatever the shapes."""
     return mse_loss(output.flatten(), target.flatten().to(output.dtype))
 
 

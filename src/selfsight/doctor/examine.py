@@ -22,8 +22,6 @@ from selfsight.instruments.clock import Allowance
 from selfsight.instruments.reach import Unreachable
 from selfsight.swap import Untried, own
 
-REPAIR = 10.0
-"""Seconds that the cure is given, at least; as many as the checks otherwise."""
 SECONDS = 60.0
 """How long an examination may take before long checks are left out."""
 Said = Callable[[str], None]
@@ -54,9 +52,8 @@ def examine(
 
     program: a Program; "file.py:name" of one; a recipe, a recipe.json or a run of selfsight's (data: its images, where
     it names none); a Lightning module (data: its training batches); or (model, criterion, batch). seconds: no check is
-    begun after so much work, nor another cure tried after as much again (waiting for other processes does not count, up
-    to four times as long). quick: only checks without training, as before a training. said: told what is being asked.
-    Nothing of the program is changed.
+    begun after so much work, nor a cure after as much again (waiting for others does not count, up to four times as
+    long). quick: only checks without training. said: told what is being asked. Nothing of the program is changed.
     Raises UserError where `program` is none of these.
     """
     subject, title = program_of(program, data)
@@ -68,9 +65,7 @@ def examine(
         allowed = Allowance(seconds)
         asked = _ask(case, [check for check in checks if check.quick or not quick], allowed, off, said)
         findings = ranked(asked.findings)
-        repair = (
-            None if quick or allowed.spent > 2 * seconds else repaired(case, findings, checks, max(seconds, REPAIR))
-        )
+        repair = None if quick or allowed.spent > 2 * seconds else repaired(case, findings, checks, seconds)
         progress = None if quick or broken else _progress(case)
         pictures = {} if broken else drawn(case)
         printed = len(case.printed)

@@ -18,6 +18,8 @@ from selfsight.instruments.reach import Reach, Unreachable
 from selfsight.streaming import constant_loss, constants_of
 from selfsight.swap import Swap, Untried, own, restoring
 
+LEAST = 10.0
+"""Seconds in which a cure may be begun, however few the checks had."""
 GAINED = 0.1
 """Of the way from a constant answer to the best one, by which a short training has to come further."""
 FEW = 3
@@ -47,9 +49,9 @@ class _Short:
 def repaired(case: Case, findings: Sequence[Finding], checks: Sequence[Check], seconds: float) -> Repair | None:
     """What swapping out the first alarm's cause does; None without an alarm, or where nothing could be swapped.
 
-    seconds: no swap is begun after so much work.
+    seconds: no swap is begun after so much work, or after `LEAST`.
     """
-    allowed = Allowance(seconds)
+    allowed = Allowance(max(seconds, LEAST))
     first = next((finding for finding in findings if finding.alarms), None)
     if first is None:
         return None
