@@ -105,6 +105,10 @@ def _matrix(name: str, rows: list[list[float]]) -> Markup:
     return tag("svg", squares, viewBox=size, role="img", aria_label=f"{name}, as squares", class_="matrix")
 
 
+def _number(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else "no scale"
+
+
 def _repair(repair: Repair) -> Markup:
     lines = [
         Line(name, [(float(i * EVERY), max(-0.5, value)) for i, value in enumerate(curve)], look)
@@ -116,11 +120,16 @@ def _repair(repair: Repair) -> Markup:
     ]
     last = max((len(repair.curve_before), len(repair.curve_after), 2)) - 1
     lines.append(Line("best constant answer", [(0.0, 0.0), (float(last * EVERY), 0.0)], "constant"))
-    text = (
-        f"The {repair.component} was swapped out for {repair.swapped}. Progress on {repair.on} went from "
-        f"{repair.before:.2f} to {repair.after:.2f}, where 0 is the best constant answer and 1 the best of all: "
-        f"{repair.said}."
+    went = (
+        ""
+        if not math.isfinite(repair.after)
+        else (
+            f" Progress on {repair.on} went from {_number(repair.before)} to {repair.after:.2f}, where 0 is the best "
+            "constant answer and 1 the best of all."
+        )
     )
+    told = f"{repair.said[0].upper()}{repair.said[1:]}."
+    text = f"The {repair.component} was swapped out for {repair.swapped}.{went} {told}"
     chart = line_chart(lines, alt="Progress on a frozen batch, before and after the swap") if len(lines) > 1 else None
     return section("repair", "The cure tried", tag("p", text), chart)
 

@@ -52,13 +52,16 @@ def _said(value: object) -> str:
 
 def _repair(repair: Repair, console: Console) -> None:
     console.print(f"[bold]The cure tried[/]: the {repair.component} swapped out for {escape(repair.swapped)}.")
+    if not math.isfinite(repair.after):
+        console.print(f"  ({repair.said}; there is no scale to compare progress on)\n")
+        return
     for name, value in (("before", repair.before), ("after", repair.after)):
-        console.print(f"  {name:<7}{_bar(value)} {'no scale' if math.isnan(value) else f'{value:.2f}'}")
+        console.print(f"  {name:<7}{_bar(value)} {f'{value:.2f}' if math.isfinite(value) else 'no scale'}")
     console.print(f"  (progress on {repair.on}, 0 = best constant answer, 1 = best of all; {repair.said})\n")
 
 
 def _bar(value: float) -> str:
-    filled = 0 if math.isnan(value) else round(BAR * min(1.0, max(0.0, value)))
+    filled = 0 if not math.isfinite(value) else round(BAR * min(1.0, max(0.0, value)))
     return "█" * filled + "·" * (BAR - filled)
 
 
