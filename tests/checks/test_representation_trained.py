@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import io
 import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from asking import alarming
+from PIL import Image
 from torch import Tensor, nn
 
 from selfsight.case import examining
@@ -22,6 +25,7 @@ from selfsight.check import Check
 from selfsight.checks.collapse import Collapse
 from selfsight.checks.degenerate_optimum import DegenerateOptimum
 from selfsight.checks.masks import Masks
+from selfsight.doctor.drawing import drawn
 from selfsight.observations.maps import asked, sites
 from selfsight.observations.tails import tail_of
 from selfsight.observations.trained import steps_taken, trained
@@ -178,6 +182,17 @@ def test_masks_that_the_loss_wants_to_be_constant() -> None:
     assert (finding.cause, finding.grade.value) == ("degenerate-optimum", "MEASURED")
     assert finding.evidence["varied"] > 2 * finding.evidence["constant"]
     assert finding.place.file == __file__
+
+
+def test_masks_are_drawn_as_they_came_out() -> None:
+    with examining(masking(unlike_those_before)) as case:
+        assert not any("maps made" in title for title in drawn(case))
+        Masks().ask(case)
+        (maps,) = case.remembered("maps", dict).values()
+        (title,) = [title for title in drawn(case) if title.startswith("maps made in test_representation_trained.py")]
+        sheet = Image.open(io.BytesIO(drawn(case)[title]))
+    assert sheet.size == (maps.shape[1] * 66, 4 * 66)
+    assert (np.array(sheet)[32, 32, 0] > 127) == bool(maps[0, 0, maps.shape[2] // 2, maps.shape[3] // 2] > 0.5)
 
 
 def test_a_loss_of_maps_alone() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -54,6 +55,7 @@ class Masks(Check):
             raise DoesNotApply("it has targets for its maps" if found else "no output is a map between 0 and 1")
         before = seen(case, case.model(), found)
         after = seen(case, trained(case).model, found)
+        _keep(case, trained(case).model, found)
         for site in found:
             now, then = after.get(site), before.get(site)
             if now is not None and then is not None and now.says_nothing and now.words != then.words:
@@ -102,6 +104,19 @@ class Masker(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         masks = torch.sigmoid(5 * self.mask(x))
         return masks, (masks * self.paint(x)).sum(1, keepdim=True)
+
+
+def _keep(case: Case, model: nn.Module, wanted: Iterable[Site]) -> None:
+    """Remembers the maps of a few pictures, for whoever draws them."""
+    with still(model), torch.no_grad(), mapping() as found:
+        case.loss(model, case.batches[0])
+    shown = case.remembered("maps", dict)
+    for site in wanted:
+        calls = [one.maps.detach() for one in found.get(site, [])]
+        if calls:
+            units = torch.cat([maps.flatten(1, -3) if maps.ndim > 3 else maps[:, None] for maps in calls], 1)
+            made = f"maps made in {Path(site.line).name} after {steps_taken(case)} steps"
+            shown[f"{made}, a picture a row: black 0, white 1"] = units
 
 
 def seen(case: Case, model: nn.Module, wanted: Iterable[Site]) -> dict[Site, State]:

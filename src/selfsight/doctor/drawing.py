@@ -1,4 +1,4 @@
-"""What the network is given, drawn: the pictures of a frozen batch as they enter the program."""
+"""What the network is given, drawn: pictures of a frozen batch as they enter the program; and the masks it makes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from torch import Tensor
 from selfsight.case import Case
 from selfsight.instruments.nest import numbers
 
-SHOWN = 16
-SIDE = 64
-"""Pictures drawn of each tensor, and their side in pixels."""
+SHOWN, SIDE, ACROSS = 16, 64, 8
+"""Pictures drawn of each tensor, their side in pixels, and how many stand in a row."""
+ROWS = 4
+"""Pictures whose maps are drawn."""
 
 
 def drawn(case: Case) -> dict[str, bytes]:
@@ -22,17 +23,21 @@ def drawn(case: Case) -> dict[str, bytes]:
     for path, leaf in numbers(case.batches[0]).items():
         pictures = leaf.flatten(0, 1) if leaf.ndim == 5 else leaf
         if pictures.ndim == 4 and pictures.shape[1] in (1, 3) and min(pictures.shape[2:]) >= 4:
-            found[f"batch{path}, each stretched from its darkest to its brightest value"] = _strip(pictures[:SHOWN])
+            shown = pictures[:SHOWN]
+            low, high = shown.amin((1, 2, 3), keepdim=True), shown.amax((1, 2, 3), keepdim=True)
+            stretched = (shown - low) / (high - low).clamp_min(1e-12)
+            found[f"batch{path}, each stretched from its darkest to its brightest value"] = _strip(stretched, ACROSS)
+    for title, maps in case.remembered("maps", dict[str, Tensor]).items():
+        some = maps[:ROWS, :ACROSS]
+        found[title] = _strip(some.flatten(0, 1)[:, None], some.shape[1])
     return found
 
 
-def _strip(pictures: Tensor) -> bytes:
-    """Pictures (K, C, H, W) side by side, eight in a row, as PNG."""
-    low, high = pictures.amin((1, 2, 3), keepdim=True), pictures.amax((1, 2, 3), keepdim=True)
-    scaled = ((pictures - low) / (high - low).clamp_min(1e-12) * 255).nan_to_num(0).to(torch.uint8)
+def _strip(pictures: Tensor, across: int) -> bytes:
+    """Pictures (K, C, H, W) in [0, 1] side by side, so many in a row, as PNG."""
+    scaled = (pictures.clamp(0, 1) * 255).nan_to_num(0).to(torch.uint8)
     tiles = torch.nn.functional.interpolate(scaled.float(), size=(SIDE, SIDE), mode="nearest").to(torch.uint8)
     tiles = tiles.expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
-    across = 8
     sheet = Image.new("RGB", (across * (SIDE + 2), -(-len(tiles) // across) * (SIDE + 2)), "white")
     for i, tile in enumerate(tiles):
         sheet.paste(Image.fromarray(tile.numpy()), ((i % across) * (SIDE + 2), i // across * (SIDE + 2)))
