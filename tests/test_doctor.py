@@ -202,7 +202,7 @@ def test_the_command_lists_explains_and_leaves_with_its_code(file, tmp_path):
 def test_the_page_holds_evidence_cure_and_pictures(file):
     diagnosis = selfsight.examine(f"{file}:sick")
     html = page(diagnosis)
-    for part in ("What was found", "The cure tried", "What the network is given", "What was asked", "data:image/png"):
+    for part in ("What was found", "The cure tried", "In pictures", "What was asked", "data:image/png"):
         assert part in html
     assert "<script" not in html
 

@@ -56,7 +56,7 @@ def page(diagnosis: Diagnosis) -> str:
         tag("main",
             section("findings", "What was found", [_finding(finding) for finding in alarms]) if alarms else None,
             _repair(diagnosis.repair) if diagnosis.repair else None,
-            section("batch", "What the network is given", _drawn(diagnosis)) if diagnosis.pictures else None,
+            section("batch", "In pictures", _drawn(diagnosis)) if diagnosis.pictures else None,
             section("notes", "Worth knowing", [_finding(finding) for finding in notes]) if notes else None,
             section("asked", "What was asked", _asked(diagnosis))),
         tag("footer", tag("p", f"Examined in {diagnosis.seconds:.0f} s. What a check sees, and what it cannot see: ",
