@@ -49,7 +49,7 @@ class _Short:
 def repaired(case: Case, findings: Sequence[Finding], checks: Sequence[Check], seconds: float) -> Repair | None:
     """What swapping out the first alarm's cause does; None without an alarm, or where nothing could be swapped.
 
-    seconds: no swap is begun after so much work, or after `LEAST`.
+    seconds: no swap is begun after so much work, `LEAST` where that is more.
     """
     allowed = Allowance(max(seconds, LEAST))
     first = next((finding for finding in findings if finding.alarms), None)
