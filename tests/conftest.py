@@ -93,3 +93,23 @@ def restorer_run(tmp_path_factory: pytest.TempPathFactory) -> str:
     tensors = {f"model.{name}": value for name, value in build(recipe, 32, 3).state_dict().items()}
     write_tensors(folder / "checkpoints" / "step-000000000.safetensors", tensors, {"step": 0, "steps": 1, "seed": 0})
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def speller_run(photo_folder: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A run of Tokens on the photographs, of six steps: three tokens of 12 floats."""
+    from rich.console import Console
+
+    import selfsight
+    from selfsight.encoders import Small
+    from selfsight.spellers import Bands
+
+    task = selfsight.Tokens(speller=Bands(tokens=3, floats=12, width=8, settling=2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("selfsight.workbench.preflight", lambda *_: [])
+        out = tmp_path_factory.mktemp("spelling") / "v"
+        quiet, small = Console(quiet=True), Small(width=4)
+        run = selfsight.pretrain(
+            photo_folder, task=task, out=out, steps=6, encoder=small, batch=24, console=quiet, doctor="off", size=32
+        )
+    return str(run.path)

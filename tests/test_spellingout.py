@@ -10,24 +10,25 @@ from selfsight.cli import main, run
 from selfsight.encoders import Small
 from selfsight.errors import UserError
 from selfsight.reading import Reading, pixels_of
-from selfsight.spellers import Bands
 from selfsight.spellingout import tokens
 
 QUIET = Console(quiet=True)
 SMALL = {"encoder": Small(width=4), "batch": 24, "console": QUIET, "doctor": "off", "size": 32}
 
 
-@pytest.fixture(scope="module")
-def trained(photo_folder, tmp_path_factory):
-    task = selfsight.Tokens(speller=Bands(tokens=3, floats=12, width=8, settling=2))
-    out = tmp_path_factory.mktemp("spelling") / "v"
-    return selfsight.pretrain(photo_folder, task=task, out=out, steps=6, **SMALL).path
-
-
-def test_the_page_shows_every_token_of_every_picture(trained, photo_folder, tmp_path, capsys):
+def test_the_page_shows_every_token_of_every_picture(speller_run, photo_folder, tmp_path, capsys):
     page = tmp_path / "page.html"
     (tmp_path / "no.jpg").write_text("no picture")
-    words = ["tokens", str(trained), photo_folder, str(tmp_path / "no.jpg"), "--out", str(page), "--threshold", "0.02"]
+    words = [
+        "tokens",
+        str(speller_run),
+        photo_folder,
+        str(tmp_path / "no.jpg"),
+        "--out",
+        str(page),
+        "--threshold",
+        "0.02",
+    ]
     assert run(words) == 0
     text = page.read_text()
     assert text.count("<img") == 24 * (1 + 1 + 3 * 3)
@@ -36,28 +37,28 @@ def test_the_page_shows_every_token_of_every_picture(trained, photo_folder, tmp_
     assert "http" not in text.replace("http-equiv", "")
 
 
-def test_lengths_are_fixed_searched_or_foreseen(trained, photo_folder, tmp_path):
-    out = tokens(trained, photo_folder, count=2, out=tmp_path / "a.html", console=QUIET)
+def test_lengths_are_fixed_searched_or_foreseen(speller_run, photo_folder, tmp_path):
+    out = tokens(speller_run, photo_folder, count=2, out=tmp_path / "a.html", console=QUIET)
     assert "2 tokens each" in out.read_text() and "<h3>3 tokens" not in out.read_text()
-    out = tokens(trained, photo_folder, quick=True, out=tmp_path / "b.html", console=QUIET)
+    out = tokens(speller_run, photo_folder, quick=True, out=tmp_path / "b.html", console=QUIET)
     assert "foreseen in one look" in out.read_text()
 
 
-def test_tokens_are_written_beside_embeddings(trained, photo_folder, photographs, tmp_path):
-    selfsight.embed(trained, photo_folder, out=tmp_path / "e.npz", console=QUIET)
+def test_tokens_are_written_beside_embeddings(speller_run, photo_folder, photographs, tmp_path):
+    selfsight.embed(speller_run, photo_folder, out=tmp_path / "e.npz", console=QUIET)
     written = np.load(tmp_path / "e.npz")
     assert written["tokens"].shape == (240, 3, 11)
-    assert written["embeddings"].shape == (240, selfsight.encoder_of(trained).dim)
+    assert written["embeddings"].shape == (240, selfsight.encoder_of(speller_run).dim)
     pytest.importorskip("pyarrow")
     import pyarrow.parquet as pq
 
-    selfsight.embed(trained, photo_folder, out=tmp_path / "e.parquet", console=QUIET)
+    selfsight.embed(speller_run, photo_folder, out=tmp_path / "e.parquet", console=QUIET)
     column = pq.read_table(tmp_path / "e.parquet")["tokens"]
     assert np.array(column[0].as_py()) == pytest.approx(written["tokens"][0].ravel(), abs=1e-6)
 
 
-def test_the_weights_are_the_checkpoints_and_the_numbers_vary_as_was_counted(trained, photographs):
-    reading = Reading.open(trained)
+def test_the_weights_are_the_checkpoints_and_the_numbers_vary_as_was_counted(speller_run, photographs):
+    reading = Reading.open(speller_run)
     assert float(reading.spelling.counted) == 48 and not torch.equal(reading.spelling.scale, torch.ones(3, 11))
     images = pixels_of(photographs)
     spelt = reading.spelling.spell(images, reading.encoder)
@@ -65,14 +66,14 @@ def test_the_weights_are_the_checkpoints_and_the_numbers_vary_as_was_counted(tra
     assert 0.5 < ratio[:, :10].median() < 2
 
 
-def test_other_runs_and_impossible_wishes_are_refused(trained, photo_folder, tmp_path, capsys):
+def test_other_runs_and_impossible_wishes_are_refused(speller_run, photo_folder, tmp_path, capsys):
     other = selfsight.pretrain(photo_folder, task=selfsight.Rotation(), out=tmp_path / "r", steps=1, **SMALL).path
     with pytest.raises(UserError, match="spells nothing"):
         tokens(other, photo_folder, console=QUIET)
     with pytest.raises(UserError, match="1 to 3"):
-        tokens(trained, photo_folder, count=4, console=QUIET)
+        tokens(speller_run, photo_folder, count=4, console=QUIET)
     with pytest.raises(UserError, match="more than 0"):
-        tokens(trained, photo_folder, threshold=0.0, console=QUIET)
+        tokens(speller_run, photo_folder, threshold=0.0, console=QUIET)
     with pytest.raises(SystemExit):
-        main(["tokens", str(trained), str(tmp_path / "nothing.png")])
+        main(["tokens", str(speller_run), str(tmp_path / "nothing.png")])
     assert "No picture could be read" in capsys.readouterr().err

@@ -45,6 +45,7 @@ _HOMES = {
     "Source": "source",
     "Probe": "probe",
     "Views": "images.views",
+    "CorruptedViews": "views",
     "GeneratedViews": "views",
     "LearnedViews": "views",
     "ViewSource": "view",
@@ -82,6 +83,7 @@ _HOMES = {
     "Jpeg": "corruptions",
     "Noise": "corruptions",
     "Chain": "corruptions",
+    "Truncated": "corruptions",
     "Small": "encoders",
     "Timm": "encoders",
 }

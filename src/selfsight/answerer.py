@@ -6,7 +6,6 @@ Shapes: N pictures, K answers to each, L levels, C channels, S side.
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -14,17 +13,13 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
-from selfsight.checkpoint import newest
 from selfsight.corruption import Corrupted, Corruption
-from selfsight.described import made
-from selfsight.encoder import Backbone, Encoder, without_weights
+from selfsight.encoder import Encoder
 from selfsight.errors import UserError
+from selfsight.frozen import Frozen, state
 from selfsight.restorer import Restorer, Stack
-from selfsight.run import Run
-from selfsight.task import Task
-from selfsight.train import model_tensors
 
 AT_ONCE = 256
 """Answers that are made in one pass."""
@@ -45,32 +40,14 @@ class Answerer:
     @staticmethod
     def open(path: str | os.PathLike[str]) -> Answerer:
         """Raises UserError where there is no run, where it is not one of a restorer, or has no checkpoint yet."""
-        run = Run.open(path)
-        recipe, plan = run.json("recipe"), run.json("plan")
-        task = made(recipe["task"], Task)  # type: ignore[type-abstract]
-        if not isinstance(getattr(task, "restorer", None), Restorer):
-            raise UserError(
-                f"{run.path} was trained on {type(task).__name__}, which restores nothing: give a run of "
-                "`selfsight pretrain --task Restore`."
-            )
-        found = newest(run) if plan else None
-        if not found:
-            raise UserError(f"{run.path} has learned nothing yet: `selfsight resume {run.path}` goes on with it.")
-        file, tensors, _ = found
-        backbone = without_weights(made(recipe["encoder"], Backbone))  # type: ignore[type-abstract]
-        encoder = backbone.build(plan["channels"], plan["size"])
-        stack = cast(Any, task).restorer.build(encoder.channels, encoder.size, encoder.dim)
-        weights = model_tensors(tensors)
-        for net, prefix in ((encoder, "encoder."), (stack, "parts.restorer.")):
-            own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-            try:
-                net.load_state_dict(own)
-            except RuntimeError as error:
-                raise UserError(
-                    f"{file} does not fit the run's recipe: {str(error).splitlines()[0]}. Was recipe.json changed?"
-                ) from error
-            net.eval().requires_grad_(False)
-        return Answerer(task, encoder, stack, json.dumps([str(run.path.resolve()), file.name]))
+        found = Frozen.open(
+            path,
+            lambda task: isinstance(getattr(task, "restorer", None), Restorer),
+            _restorer,
+            "restores nothing: give a run of `selfsight pretrain --task Restore`",
+        )
+        named = json.dumps([str(found.run.path.resolve()), found.file.name])
+        return Answerer(found.task, found.encoder, cast(Stack, found.parts["restorer"]), named)
 
     @property
     def corruption(self) -> Corruption:
@@ -114,6 +91,10 @@ class Answerer:
         return self.stack(left.repeat_interleave(k, 0), codes, z)[-1].float().unflatten(0, (-1, k))
 
 
+def _restorer(task: Any, encoder: Encoder) -> dict[str, nn.Module]:
+    return {"restorer": task.restorer.build(encoder.channels, encoder.size, encoder.dim)}
+
+
 def halves(precision: Precision, device: str) -> bool:
     """Whether answers are made in bf16: where it is asked for, or nobody minds and the processor has it.
 
@@ -130,16 +111,7 @@ def halves(precision: Precision, device: str) -> bool:
 
 def kept(path: str) -> Answerer:
     """As `Answerer.open`, but read once for as long as the run gets no new checkpoint."""
-    marks = tuple((str(file), file.stat().st_mtime_ns) for _, file in Run.open(path).checkpoints())
-    return _kept(str(Path(path).resolve()), marks)
-
-
-def mark(path: str) -> str:
-    """A mark of the weights that `Answerer.open` takes up. Raises UserError where it finds none."""
-    found = newest(Run.open(path))
-    if not found:
-        raise UserError(f"{path} has learned nothing yet: `selfsight resume {path}` goes on with it.")
-    return hashlib.blake2b(found[0].read_bytes(), digest_size=16).hexdigest()
+    return _kept(str(Path(path).resolve()), state(path))
 
 
 @functools.lru_cache(maxsize=4)

@@ -66,6 +66,10 @@ class Corruption(abc.ABC):
     def damage(self, images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) in single or double precision -> what is left in [0, 1], and (N, 1, H, W) where it is gone."""
 
+    def reads(self) -> str:
+        """A mark of what is read beside the images, another one where that has changed; "" where nothing is."""
+        return ""
+
     def check(self) -> None:  # noqa: B027
         """Raises ValueError, in one sentence, where fields have impossible values."""
 

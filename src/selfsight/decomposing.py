@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,18 +16,15 @@ from rich.console import Console
 from torch import Tensor
 
 from selfsight.batch import Batch, Example, Now, Prediction
-from selfsight.checkpoint import fill
 from selfsight.config import configure
-from selfsight.errors import UserError
+from selfsight.frozen import Frozen
 from selfsight.images.views import Views
 from selfsight.maths.segments import Collapses, collapses
-from selfsight.plan import build
-from selfsight.recipe import Recipe
 from selfsight.reporting.strips import Strip, write_strips
-from selfsight.run import Run
 from selfsight.seeds import generator, seed_of
 from selfsight.sources.guess import located
 from selfsight.storing import open_store
+from selfsight.task import Model
 from selfsight.tasks import Decompose, Saliency
 
 DRAWN = 8
@@ -52,33 +49,29 @@ def decompose(
     data: images, the run's own where not given, of which eight are shown; out: the page, RUN/masks.html where not
     given. -> its path. Raises UserError where the run has no masks or has learned nothing yet.
     """
-    console, kept = console or Console(stderr=True), Run.open(run)
-    recipe, plan = configure(kept.json("recipe")), kept.json("plan")
-    if not isinstance(recipe.task, Decompose | Saliency):
-        raise UserError(
-            f"{kept.path} was trained on {type(recipe.task).__name__}, which makes no masks: give a run of "
-            "`selfsight pretrain --task Decompose`."
-        )
-    if not plan or not kept.checkpoints():
-        raise UserError(f"{kept.path} has learned nothing yet: `selfsight resume {kept.path}` goes on with it.")
-    model = build(recipe, plan["size"], plan["channels"])
-    fill(kept, model)
-    model.eval().requires_grad_(False)
+    console = console or Console(stderr=True)
+    found = Frozen.open(
+        run,
+        lambda task: isinstance(task, Decompose | Saliency),
+        lambda task, encoder: task.parts(encoder),
+        "makes no masks: give a run of `selfsight pretrain --task Decompose`",
+    )
+    recipe, encoder = configure(found.run.json("recipe")), found.encoder
+    model = Model(encoder, dict(found.parts.items())).eval()
     source = recipe.source if data is None else located(data)
-    store = open_store(source, plan["size"], console, channels=plan["channels"])
+    store = open_store(source, encoder.size, console, channels=encoder.channels)
     rows = np.sort(np.random.default_rng(seed_of(seed, "apart")).permutation(len(store))[:DRAWN])
     pixels = torch.from_numpy(store.images[rows]).permute(0, 3, 1, 2)
     batch = Batch(pixels, torch.from_numpy(rows.astype(np.int64)))
-    example = replace(recipe.task, views=STILL).prepare(batch, Now(99, 100, generator(seed, "apart")))
+    task = cast(Decompose | Saliency, recipe.task)
+    example = replace(task, views=STILL).prepare(batch, Now(99, 100, generator(seed, "apart")))
     with torch.no_grad():
-        prediction = recipe.task.predict(model, example)
-    strips = _strips(recipe, prediction, example, [store.names[row] for row in rows])
+        prediction = task.predict(model, example)
+    strips = _strips(task, prediction, example, [store.names[row] for row in rows])
     return write_strips(strips, str(run), TOLD, Path(out) if out is not None else Path(run) / "masks.html")
 
 
-def _strips(recipe: Recipe, prediction: Prediction, example: Example, names: list[str]) -> list[Strip]:
-    task = recipe.task
-    assert isinstance(task, Decompose | Saliency)
+def _strips(task: Decompose | Saliency, prediction: Prediction, example: Example, names: list[str]) -> list[Strip]:
     masks, truth = task.masks(prediction, example), example.inputs[:, 0]
     parts = masks[:, :, None] * prediction["pictures"] if isinstance(task, Decompose) else prediction["answers"]
     composed, found = parts.sum(1), collapses(masks.numpy())

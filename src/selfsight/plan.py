@@ -17,6 +17,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 
 from selfsight.batch import Batch
+from selfsight.corruption import Corruption
 from selfsight.encoder import without_weights
 from selfsight.errors import UserError
 from selfsight.recipe import Recipe
@@ -105,8 +106,8 @@ def settle(recipe: Recipe, images: np.ndarray, where: np.ndarray) -> Plan:
 
 
 def reads(part: Any, place: str = "task") -> dict[str, str]:
-    """Marks of what the views of a task read beside the images, a restorer for one, by their place in the recipe."""
-    found = {place: part.reads()} if isinstance(part, ViewSource) and part.reads() else {}
+    """Marks of what views and corruptions of a task read beside the images, earlier runs, by their place in it."""
+    found = {place: part.reads()} if isinstance(part, ViewSource | Corruption) and part.reads() else {}
     if isinstance(part, tuple):
         held = {f"{place}[{i}]": one for i, one in enumerate(part)}
     else:
@@ -124,7 +125,7 @@ def require_unchanged(recipe: Recipe, known: dict[str, str]) -> None:
     if changed:
         raise UserError(
             f"What {changed[0]} reads has changed since this run began: half of the training would have seen other "
-            "pictures. Put the restorer (or its kept answers) back as it was, or begin anew with another --out."
+            "pictures. Put that run (or its kept answers) back as it was, or begin anew with another --out."
         )
 
 

@@ -14,14 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfsight.checkpoint import fill
 from selfsight.config import configure
 from selfsight.encoder import Encoder
-from selfsight.errors import UserError
+from selfsight.frozen import Frozen
 from selfsight.lengths import Lengths
-from selfsight.plan import build
 from selfsight.recipe import Recipe
-from selfsight.run import Run
 from selfsight.speller import Spelling, Spelt
 from selfsight.tasks.tokens import Tokens
 
@@ -40,19 +37,13 @@ class Reading:
     @staticmethod
     def open(path: str | os.PathLike[str]) -> Reading:
         """Raises UserError where there is no run, where it is not one of Tokens, or has no checkpoint yet."""
-        run = Run.open(path)
-        recipe, plan = configure(run.json("recipe")), run.json("plan")
-        if not isinstance(recipe.task, Tokens):
-            raise UserError(
-                f"{run.path} was trained on {type(recipe.task).__name__}, which spells nothing: give a run of "
-                "`selfsight pretrain --task Tokens`."
-            )
-        if not plan or not run.checkpoints():
-            raise UserError(f"{run.path} has learned nothing yet: `selfsight resume {run.path}` goes on with it.")
-        model = build(recipe, plan["size"], plan["channels"])
-        fill(run, model)
-        model.eval().requires_grad_(False)
-        return Reading(recipe, model.encoder, cast(Spelling, model.parts["speller"]))
+        found = Frozen.open(
+            path,
+            lambda task: isinstance(task, Tokens),
+            lambda task, encoder: task.parts(encoder),
+            "spells nothing: give a run of `selfsight pretrain --task Tokens`",
+        )
+        return Reading(configure(found.run.json("recipe")), found.encoder, cast(Spelling, found.parts["speller"]))
 
     def spelt(
         self, images: np.ndarray, count: int | None = None, step: float | None = None

@@ -1,4 +1,7 @@
-"""What every corruption promises. Add one to selfsight.corruptions, and it is held to all of this."""
+"""What every corruption promises. Add one to selfsight.corruptions, and it is held to all of this.
+
+But for Truncated, which reads a run and takes pictures of that run's size alone: tests/corruptions/test_truncated.py.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ from selfsight.corruptions import (
     Jpeg,
     Noise,
     PatternedDropout,
+    Truncated,
 )
 from selfsight.recipe import to_json
 from selfsight.seeds import generator
@@ -32,7 +36,8 @@ def both(**settings) -> Chain:
     return Chain(corruptions=(Decolour(), Downsample(**settings)), chance=1.0)
 
 
-FINALS = [final for name in corruptions.__all__ if isinstance(final := getattr(corruptions, name), type)]
+EVERY = [final for name in corruptions.__all__ if isinstance(final := getattr(corruptions, name), type)]
+FINALS = [final for final in EVERY if final is not Truncated]
 USUAL = {final: both() if final is Chain else final() for final in FINALS}
 VARIED = USUAL | {Decolour: Decolour(amount=(0.2, 1.0))}
 """With something left to draw for each picture."""

@@ -13,6 +13,7 @@ from selfsight.corruptions.downsample import Downsample
 from selfsight.corruptions.jpeg import Jpeg
 from selfsight.corruptions.noise import Noise
 from selfsight.corruptions.patterneddropout import PatternedDropout
+from selfsight.corruptions.truncated import Truncated
 from selfsight.errors import UserError, nearest
 
 __all__ = [
@@ -26,11 +27,12 @@ __all__ = [
     "Jpeg",
     "Noise",
     "PatternedDropout",
+    "Truncated",
     "spelled",
 ]
 NAMES: dict[str, type[Corruption]] = {
     final.__name__.lower(): final
-    for final in (Blur, CowMask, CropOut, CutOut, Decolour, Downsample, Jpeg, Noise, PatternedDropout)
+    for final in (Blur, CowMask, CropOut, CutOut, Decolour, Downsample, Jpeg, Noise, PatternedDropout, Truncated)
 }
 """By the names of the short form."""
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 from selfsight.errors import UserError, nearest
 from selfsight.images.views import Views
 from selfsight.view import ViewSource
+from selfsight.views.corrupted import CorruptedViews
 from selfsight.views.generated import GeneratedViews
 from selfsight.views.learned import LearnedViews
 
-__all__ = ["GeneratedViews", "LearnedViews", "Views", "called"]
-NAMES: dict[str, type[ViewSource]] = {"generated": GeneratedViews, "learned": LearnedViews, "ordinary": Views}
+__all__ = ["CorruptedViews", "GeneratedViews", "LearnedViews", "Views", "called"]
+NAMES: dict[str, type[ViewSource]] = {
+    "corrupted": CorruptedViews,
+    "generated": GeneratedViews,
+    "learned": LearnedViews,
+    "ordinary": Views,
+}
 
 
 def called(name: str) -> type[ViewSource]:

@@ -21,7 +21,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from selfsight import answerer, imagined
+from selfsight import answerer, frozen, imagined
 from selfsight.answerer import Answerer, Precision
 from selfsight.batch import Batch, Example
 from selfsight.corruption import Corruption
@@ -94,7 +94,7 @@ class GeneratedViews(ViewSource):
         return Example(inputs=shown, index=batch.index, extras=extras)
 
     def reads(self) -> str:
-        return (imagined if imagined.is_kept(self._place()) else answerer).mark(self._place())
+        return (imagined if imagined.is_kept(self._place()) else frozen).mark(self._place())
 
     def shown(self) -> int:
         return self._count() + (self.beside == "image") if self.choose == "all" else 2

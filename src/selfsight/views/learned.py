@@ -33,6 +33,7 @@ from selfsight.batch import Batch, Example
 from selfsight.corruption import Corruption
 from selfsight.corruptions import Chain, CowMask, CropOut, CutOut, Decolour, Downsample
 from selfsight.errors import UserError
+from selfsight.frozen import mark
 from selfsight.images.views import Views
 from selfsight.policy import Policy
 from selfsight.restorer import SEEDS
@@ -82,6 +83,9 @@ class LearnedViews(ViewSource):
             raise ValueError(f"budget is a share in (0, 1] and rate more than 0, not {self.budget} and {self.rate}")
         if self.restorer and os.path.exists(self.restorer):
             object.__setattr__(self, "restorer", os.path.abspath(self.restorer))
+
+    def reads(self) -> str:
+        return mark(self.restorer) if self.restorer else ""
 
     def parts(self, channels: int) -> dict[str, nn.Module]:
         return {"policy": Policy(channels, len(self.actions), self.rate, self.budget)}
