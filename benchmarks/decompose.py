@@ -17,17 +17,16 @@ seeds paired.
 
 from __future__ import annotations
 
-import json
-import statistics
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from record import Claim, conclude, kept, parser
+from costs import TIMED, costs
+from record import Claim, conclude, interval, kept, parser
 
 from selfsight.batch import Batch, Now
 from selfsight.encoders import Small
@@ -52,10 +51,6 @@ TEST, BATCH, SIDE = 320, 16, 64
 PARTS = (0.0, 0.05, 0.15, 0.4, 1.0)
 """Shares of a training after which it is judged."""
 OPTIMIZATION = Optimization(rate=2e-3, clip=1.0)
-TIMED = 4
-"""Steps of each model that are timed."""
-T95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57}
-"""Student's t for a 95 % interval, by degrees of freedom."""
 
 
 @dataclass(frozen=True)
@@ -103,27 +98,14 @@ def main() -> None:
     models = [model for model in every if model.name in names]
     torch.set_num_threads(1)
     words.work.mkdir(parents=True, exist_ok=True)
-    rows = list(_rows(words, models, costs(models, words.work)))
+    cost = costs(words.work / "costs.json", {model.name: partial(timed, model) for model in models})
+    rows = list(_rows(words, models, cost))
     conclude("decompose", list(claims(rows)), rows, words.out)
 
 
-def costs(models: Sequence[Way], work: Path) -> dict[str, float]:
-    """Seconds of one thread for a step, by model; timed once and kept."""
-    kept = work / "costs.json"
-    least = dict[str, float](json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {})
+def timed(model: Way) -> Iterator[Any]:
     images = np.random.default_rng(0).integers(0, 255, (64, SIDE, SIDE, 3), dtype=np.uint8)
-    missing = [model for model in models if model.name not in least]
-    trainings = {
-        model.name: train(_state(model.task, images, 1 + TIMED, 0), images, np.arange(64), batch=BATCH)
-        for model in missing
-    }
-    for _ in range(1 + TIMED):  # in turn, the least of each: others on the machine only ever add
-        for name, steps in trainings.items():
-            began = time.thread_time()
-            next(steps)
-            least[name] = min(least.get(name, np.inf), time.thread_time() - began)
-    kept.write_text(json.dumps(least), encoding="utf-8")
-    return least
+    return train(_state(model.task, images, TIMED, 0), images, np.arange(64), batch=BATCH)
 
 
 def _state(task: Task, images: np.ndarray, steps: int, seed: int) -> State:
@@ -257,9 +239,8 @@ def claims(rows: Sequence[dict[str, Any]]) -> Iterator[Claim]:
 
 
 def _claim(name: str, values: Sequence[float], bar: float) -> Claim:
-    mean, n = statistics.fmean(values), len(values)
-    half = T95[n - 1] * statistics.stdev(values) / n**0.5 if n > 1 else float("nan")
-    return Claim(name, mean, mean - half, mean + half, n, bar, mean - half >= bar)
+    mean, low, high = interval(values)
+    return Claim(name, mean, low, high, len(values), bar, low >= bar)
 
 
 if __name__ == "__main__":

@@ -11,19 +11,18 @@ the variant is not better than the default by more than the interval. Each train
 
 from __future__ import annotations
 
-import json
-import statistics
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from costs import TIMED, costs
 from quality import SETS
-from record import Claim, conclude, kept, parser
+from record import Claim, conclude, interval, kept, parser
 from rich.console import Console
 
 import selfsight
@@ -40,8 +39,6 @@ from selfsight.verbs import divide, encoder_of, fitting_store
 
 PRECISION = "bf16-mixed"
 """The same for all, so that none is timed in another than it is trained in."""
-T95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57}
-"""Student's t for a 95 % interval, by degrees of freedom."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +69,6 @@ VARIANTS = (
     Variant("twice the rate", rate=2 * Optimization().rate),
 )
 CHOSEN = ("emoji", "patches_gray")
-TIMED = 6
-"""Steps of each encoder that are timed."""
 
 
 def main() -> None:
@@ -86,28 +81,17 @@ def main() -> None:
     seconds, seeds, names = (30.0, 1, CHOSEN[:1]) if words.quick else (words.seconds, words.seeds, CHOSEN)
     torch.set_num_threads(1)
     words.work.mkdir(parents=True, exist_ok=True)
-    rows = list(_rows(words.data, names, costs(words.work), seconds, seeds, words.work))
+    cost = costs(words.work / "costs.json", {variant.name: partial(timed, variant) for variant in VARIANTS})
+    rows = list(_rows(words.data, names, cost, seconds, seeds, words.work))
     conclude("default_encoder", list(claims(rows)), rows, words.out)
 
 
-def costs(work: Path) -> dict[str, float]:
-    """Seconds of one thread for a step of 256 images of 64 px in colour, by variant; timed once and kept."""
-    kept = work / "costs.json"
-    if kept.exists():
-        return dict(json.loads(kept.read_text(encoding="utf-8")))
+def timed(variant: Variant) -> Iterator[Any]:
+    """Steps of 256 images of 64 px in colour."""
     images = np.random.default_rng(0).integers(0, 255, (512, 64, 64, 3), dtype=np.uint8)
-    trainings, least = {}, dict[str, float]()
-    for variant in VARIANTS:
-        recipe = variant.recipe(InMemory(images), selfsight.Views(), TIMED, 0)
-        state = State(recipe.task, build(recipe, 64, 3), recipe.optimizer, engine(PRECISION), steps=TIMED, seed=0)
-        trainings[variant.name] = train(state, images, np.arange(len(images)), batch=recipe.batch)
-    for _ in range(TIMED):  # in turn, the least of each: others on the machine only ever add
-        for name, steps in trainings.items():
-            began = time.thread_time()
-            next(steps)
-            least[name] = min(least.get(name, np.inf), time.thread_time() - began)
-    kept.write_text(json.dumps(least), encoding="utf-8")
-    return least
+    recipe = variant.recipe(InMemory(images), selfsight.Views(), TIMED, 0)
+    state = State(recipe.task, build(recipe, 64, 3), recipe.optimizer, engine(PRECISION), steps=TIMED, seed=0)
+    return train(state, images, np.arange(len(images)), batch=recipe.batch)
 
 
 def _rows(
@@ -154,10 +138,9 @@ def claims(rows: Sequence[dict[str, Any]]) -> list[Claim]:
     found = []
     for variant in VARIANTS[1:]:
         differences = [100 * (told[variant.name, *place] - told["default", *place]) for place in places]
-        mean, n = statistics.fmean(differences), len(differences)
-        half = T95[n - 1] * statistics.stdev(differences) / n**0.5 if n > 1 else float("nan")
+        mean, low, high = interval(differences)
         name = f"{variant.name}: points of kNN accuracy above the default"
-        found.append(Claim(name, mean, mean - half, mean + half, n, 0.0, not mean - half > 0))
+        found.append(Claim(name, mean, low, high, len(differences), 0.0, not low > 0))
     return found
 
 

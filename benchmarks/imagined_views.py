@@ -22,18 +22,18 @@ kept in WORK as it ends; a second call goes on where the first stopped. Quality 
 from __future__ import annotations
 
 import json
-import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from default_encoder import T95
+from costs import TIMED, costs
 from quality import COLOURFUL, STANDARD
-from record import Claim, conclude, kept, parser
+from record import Claim, conclude, interval, kept, parser
 from rich.console import Console
 from torch import Tensor
 
@@ -61,8 +61,8 @@ from selfsight.views import GeneratedViews, LearnedViews
 
 PRECISION = "bf16-mixed"
 QUIET = Console(quiet=True)
-BATCH, KEPT, TIMED = 256, 8, 4
-"""Images a step; answers kept to each image; steps of each arm that are timed."""
+BATCH, KEPT = 256, 8
+"""Images a step; answers kept to each image."""
 VIEWS = {"emoji": COLOURFUL, "photos/patches": STANDARD}
 MAIN = "decolour+downsample"
 CORRUPTIONS = (MAIN, "decolour", "downsample", "cutout", "cowmask")
@@ -152,7 +152,10 @@ def _rows(place: str, wanted: Sequence[Arm], words: Any) -> Iterator[dict[str, A
     )
     sources = {arm.source for arm in wanted if arm.source} | {MAIN}
     spent = {name: prepared(store, place, name, words) for name in (MAIN, *sorted(sources - {MAIN}))}
-    cost = costs(store, place, wanted, words.work)
+    cost = costs(
+        words.work / f"{place.replace('/', '_')} costs.json",
+        {arm.name: partial(timed, store, place, arm, words.work) for arm in wanted},
+    )
     for budget in words.budgets.split(","):
         for seed in range(words.seeds):
             for arm in wanted:
@@ -278,23 +281,10 @@ def _planar(images: np.ndarray) -> Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2)
 
 
-def costs(store: Store, place: str, wanted: Sequence[Arm], work: Path) -> dict[str, float]:
-    """Seconds of one thread for a step of each arm; timed once and kept."""
-    kept = work / f"{place.replace('/', '_')} costs.json"
-    least = dict[str, float](json.loads(kept.read_text(encoding="utf-8"))) if kept.exists() else {}
-    new = [arm for arm in wanted if arm.name not in least]
-    trainings = {}
-    for arm in new:
-        recipe = recipe_of(store, place, arm, TIMED, 0, work)
-        state = State(recipe.task, _model(recipe, store), recipe.optimizer, engine(PRECISION), steps=TIMED, seed=0)
-        trainings[arm.name] = train(state, store.images, learned_from(store), batch=arm.batch)
-    for _ in range(TIMED):  # in turn, the least of each: others on the machine only ever add
-        for name, steps in trainings.items():
-            began = time.thread_time()
-            next(steps)
-            least[name] = min(least.get(name, np.inf), time.thread_time() - began)
-    kept.write_text(json.dumps(least), encoding="utf-8")
-    return least
+def timed(store: Store, place: str, arm: Arm, work: Path) -> Iterator[Any]:
+    recipe = recipe_of(store, place, arm, TIMED, 0, work)
+    state = State(recipe.task, _model(recipe, store), recipe.optimizer, engine(PRECISION), steps=TIMED, seed=0)
+    return train(state, store.images, learned_from(store), batch=arm.batch)
 
 
 def recipe_of(store: Store, place: str, arm: Arm, steps: int, seed: int, work: Path) -> selfsight.Recipe:
@@ -343,10 +333,9 @@ def claims(rows: Sequence[dict[str, Any]], wanted: Sequence[Arm]) -> Iterator[Cl
             for probe in ("knn", "linear"):
                 pairs = [(told[arm.name, budget, *place], told["ordinary", budget, *place]) for place in places]
                 differences = [100 * (one[probe] - other[probe]) for one, other in pairs]
-                middle, n = statistics.fmean(differences), len(differences)
-                half = T95.get(n - 1, 2.26) * statistics.stdev(differences) / n**0.5 if n > 1 else float("nan")
+                middle, low, high = interval(differences)
                 name = f"{arm.name}, equal {budget}: points of {probe} accuracy above ordinary views"
-                yield Claim(name, middle, middle - half, middle + half, n, 0.0, middle - half > 0)
+                yield Claim(name, middle, low, high, len(differences), 0.0, low > 0)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ its part, over seeds, by Student's t; it holds where the interval leaves out 0. 
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,8 +19,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from decompose import JUDGED, STILL, T95, judged
-from record import Claim, conclude, kept, parser
+from decompose import JUDGED, STILL, judged
+from record import Claim, conclude, interval, kept, parser
 from torch import Tensor
 
 from selfsight.batch import Batch, Now
@@ -205,9 +204,8 @@ def claims(rows: Sequence[dict[str, Any]]) -> Iterator[Claim]:
 
 
 def _difference(name: str, values: Sequence[float]) -> Claim:
-    mean, n = statistics.fmean(values), len(values)
-    half = T95[n - 1] * statistics.stdev(values) / n**0.5 if n > 1 else float("nan")
-    return Claim(name, mean, mean - half, mean + half, n, 0.0, abs(mean) > half)
+    mean, low, high = interval(values)
+    return Claim(name, mean, low, high, len(values), 0.0, low > 0 or high < 0)
 
 
 def _pixels(images: np.ndarray) -> Tensor:

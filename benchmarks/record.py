@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from scipy.stats import t as student
 
 from selfsight.environment import PACKAGES, machine, version
 from selfsight.run import write_json
@@ -42,6 +45,13 @@ def kept(place: Path, told: dict[str, Any], make: Callable[..., dict[str, Any]],
         place.parent.mkdir(parents=True, exist_ok=True)
         write_json(place, told | make(*given))
     return dict(json.loads(place.read_text(encoding="utf-8")))
+
+
+def interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean and 95 % interval by Student's t; of a single value nothing is known but itself."""
+    mean, n = statistics.fmean(values), len(values)
+    half = float(student.ppf(0.975, n - 1)) * statistics.stdev(values) / n**0.5 if n > 1 else float("nan")
+    return mean, mean - half, mean + half
 
 
 def conclude(name: str, claims: list[Claim], rows: list[dict[str, Any]], out: Path | None) -> None:
