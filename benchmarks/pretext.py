@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from costs import TIMED, costs
+from dots import Dot, dots
 from quality import COLOURFUL, GARMENTS, SETS
 from record import Claim, conclude, interval, kept, parser
 from supervised import Supervised
@@ -88,6 +89,7 @@ def main() -> None:
     given.add_argument("--seconds", type=float, default=120.0, help="of one thread, for the steps of each training")
     given.add_argument("--seeds", type=int, default=3)
     given.add_argument("--finetuned", type=int, default=1, help="seeds that are fine-tuned, too")
+    given.add_argument("--picture", type=Path, help="also draw kNN accuracies here, as SVG")
     given.add_argument("--gather", action="store_true", help="train nothing: tell what WORK holds")
     given.add_argument("--work", type=Path, default=Path("runs/pretext"), help="where results are kept as they come")
     words = given.parse_args()
@@ -105,6 +107,8 @@ def main() -> None:
             shown = "  ".join(f"{name} {100 * score['value']:.1f}" for name, score in row["scores"].items())
             print(f"{place:14} {row['task']:20} {row['seed']} {row['steps']:5} steps  {shown}", flush=True)
             rows.append(row)
+    if words.picture:
+        words.picture.write_text(picture(rows, words.seconds), encoding="utf-8")
     conclude("pretext", list(claims(rows)), rows, words.out)
 
 
@@ -201,6 +205,28 @@ def judged(store: Store, features: Any, encoder: Any, seed: int, tuned: bool) ->
     return found
 
 
+def picture(rows: Sequence[dict[str, Any]], seconds: float) -> str:
+    """kNN accuracies by set and task, best first where all sets have one; a range is that of the seeds, or of a single
+    seed its interval over images."""
+    panels: dict[str, dict[str, Dot]] = {}
+    for place, name in dict.fromkeys((row["set"], row["task"]) for row in rows):
+        found = [_score(row) for row in rows if (row["set"], row["task"]) == (place, name)]
+        values = [100 * score["value"] for score in found]
+        ends = values if len(found) > 1 else [100 * found[0][end] for end in ("low", "high")]
+        panels.setdefault(place, {})[name] = Dot(statistics.fmean(values), min(ends), max(ends))
+    names = sorted(
+        dict.fromkeys(row["task"] for row in rows if row["task"] not in REFERENCES),
+        key=lambda name: statistics.fmean(
+            panel[name].value - panel["untrained"].value for panel in panels.values() if name in panel
+        ),
+        reverse=True,
+    )
+    looks = dict.fromkeys(REFERENCES, "reference") | {
+        name: "compared" if name in COMPARED else "puzzle" for name in names
+    }
+    return dots(f"kNN accuracy after {seconds:g} seconds of one thread", panels, looks, " %")
+
+
 def claims(rows: Sequence[dict[str, Any]]) -> Iterator[Claim]:
     """Every puzzle against the best of those that compare views, and against hand-made features, by kNN."""
     told = {(row["set"], row["task"], row["seed"]): _knn(row) for row in rows}
@@ -235,7 +261,11 @@ def _accuracies(told: Mapping[tuple[str, str, int], float], place: str, name: st
 
 
 def _knn(row: Mapping[str, Any]) -> float:
-    return next(float(score["value"]) for name, score in row["scores"].items() if name.startswith("kNN"))
+    return float(_score(row)["value"])
+
+
+def _score(row: Mapping[str, Any]) -> dict[str, float]:
+    return next(dict(score) for name, score in row["scores"].items() if name.startswith("kNN"))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """A run of mask models is taken up again, and its page shows every mask and part."""
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 import selfsight
+from selfsight.apart import Apart
 from selfsight.cli import main
 from selfsight.decomposing import decompose
 from selfsight.encoders import Small
@@ -22,6 +24,13 @@ def test_a_page_of_masks(task, tmp_path):
     assert page.count("mask 3: ") == 16  # as text, and for those who cannot see
     assert "http-equiv" in page
     assert 'src="http' not in page
+    selfsight.embed(run.path, scenes, out=tmp_path / "e.npz", console=QUIET)
+    written = np.load(tmp_path / "e.npz")
+    assert written["masks"].shape == (30, 3, 32, 32) and written["masks"].dtype == np.float16
+    images = np.stack([scenes.scene(number).image for number in range(30)])
+    assert np.array_equal(written["masks"], Apart.open(run.path).masks(images))
+    if isinstance(task, selfsight.Decompose):
+        assert np.allclose(written["masks"].astype(float).sum(1), 1, atol=1e-2)
 
 
 def test_from_the_command_line(photo_folder, tmp_path, capsys):

@@ -6,10 +6,13 @@ import torch
 from rich.console import Console
 
 import selfsight
+from selfsight.beginnings import beginnings
 from selfsight.cli import main, run
 from selfsight.encoders import Small
 from selfsight.errors import UserError
+from selfsight.probe import Labelled
 from selfsight.reading import Reading, pixels_of
+from selfsight.run import Run
 from selfsight.spellingout import tokens
 
 QUIET = Console(quiet=True)
@@ -77,3 +80,38 @@ def test_other_runs_and_impossible_wishes_are_refused(speller_run, photo_folder,
     with pytest.raises(SystemExit):
         main(["tokens", str(speller_run), str(tmp_path / "nothing.png")])
     assert "No picture could be read" in capsys.readouterr().err
+
+
+def test_beginnings_of_a_spelling_are_judged(speller_run, photo_folder, capsys):
+    """One token, two, all, tokens alone, untrained, and as many principal components."""
+    assert run(["evaluate", speller_run, "--data", photo_folder, "--tokens", "--probes", "knn"]) == 0
+    told = capsys.readouterr().out
+    for name in ("1 token ", "3 tokens ", "token 2 alone", "3 tokens, untrained", "pixels' first 33 components"):
+        assert name in told
+    assert "trained is " in told
+    scores = Run.open(speller_run).json("scores")["evaluations"][-1]["scores"]
+    assert len({score["subject"] for score in scores}) == 13
+
+
+def test_a_beginning_is_the_first_tokens_and_no_more(speller_run, photographs):
+    labels = np.arange(240) % 6
+    known, asked = (
+        Labelled(np.zeros((120, 1)), labels[part], photographs[part]) for part in np.split(np.arange(240), 2)
+    )
+    found = {one.name: one for one in beginnings(speller_run, known, asked, tuple("abcdef"), 0)}
+    whole = Reading.open(speller_run).tokens(photographs[:120])
+    assert np.array_equal(found["2 tokens"].train.features, whole[:, :2].reshape(120, -1))
+    assert np.array_equal(found["token 2 alone"].train.features, whole[:, 1])
+    assert not np.allclose(found["3 tokens, untrained"].train.features, whole.reshape(120, -1))
+    flat = photographs[:120].reshape(120, -1) / 255
+    assert np.allclose(
+        found["pixels' first 11 components"].train.features.var(0, ddof=1)[0],
+        np.linalg.eigvalsh(np.cov(flat.T))[-1],
+        rtol=0.02,
+    )
+
+
+def test_a_run_that_spells_nothing_has_no_beginnings(restorer_run, photographs):
+    part = Labelled(np.zeros((4, 1)), np.arange(4) % 2, photographs[:4])
+    with pytest.raises(UserError, match="which spells nothing"):
+        next(beginnings(restorer_run, part, part, ("a", "b"), 0))

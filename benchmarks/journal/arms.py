@@ -8,19 +8,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from siamese import Cosine, Siamese, journals, journals_encoder, our_encoder, ours
+from siamese import Cosine, Products, Siamese, journals, journals_encoder, our_encoder, ours
 from torch import Tensor, nn
 
 import selfsight
 from selfsight.batch import Batch, Example, Now
 from selfsight.comparison import Comparison
+from selfsight.encoder import Encoder
 from selfsight.images.views import Views
+from selfsight.optimizer import Optimization
+from selfsight.plan import engine
 from selfsight.seeds import generator
-from selfsight.tasks import Scale, Unmix
+from selfsight.task import Model, Task
+from selfsight.tasks import Scale, SimCLR, Unmix
+from selfsight.train import State, train
 
 BATCH = 64
 SAME = Views(crop=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0).gentle()
@@ -75,6 +80,8 @@ class Arm:
     """Draw each example once and for all, instead of anew each time it is read."""
     puzzle: dict[str, Any] = field(default_factory=dict)
     """Fields of the puzzle that are varied."""
+    before: Task | None = None
+    """What the encoder is taught before, for as many steps, on the same images."""
     fault: bool = False
     """Ask the doctor."""
 
@@ -118,6 +125,8 @@ def trained(arm: Arm, images: tuple[np.ndarray, np.ndarray], seed: int, steps: i
     """Trains an arm -> what it got right, or its mean error of a share, on images trained on and on others."""
     torch.manual_seed(seed)
     net, learned, made = arm.net(), images[0][: arm.images], 0
+    if arm.before:
+        taught(net.encoder, arm.before, learned, seed, steps)
     optimizer = arm.optimizer(net)
     while made < steps:
         for example in arm.batches(learned):
@@ -130,6 +139,18 @@ def trained(arm: Arm, images: tuple[np.ndarray, np.ndarray], seed: int, steps: i
     measure = "right" if arm.task().answer == "which" else "error"
     told = {name: _judged(arm, net.eval(), part, measure) for name, part in (("train", learned), ("val", images[1]))}
     return {"measure": measure, **{name: pair[0] for name, pair in told.items()}, "constant": told["val"][1]}
+
+
+def taught(encoder: nn.Module, task: Task, images: np.ndarray, seed: int, steps: int) -> None:
+    """Pretrains an encoder of ours in place; what was frozen stays frozen afterwards."""
+    learns = [p.requires_grad for p in encoder.parameters()]
+    encoder.requires_grad_(True)
+    model = Model(cast(Encoder, encoder), task.parts(cast(Encoder, encoder)))
+    state = State(task, model, Optimization(), engine("32-true"), steps=steps, seed=seed, channels_last=False)
+    for _ in train(state, images, np.arange(len(images)), batch=4 * BATCH):
+        pass
+    for parameter, own in zip(encoder.parameters(), learns, strict=True):
+        parameter.requires_grad_(own)
 
 
 @torch.no_grad()
@@ -206,8 +227,14 @@ ARMS: tuple[Arm, ...] = (
     Arm("noise for pictures", HARD, "noise looks the same (8/23)", change=noise_instead),
     Arm("the same picture everywhere", HARD, "identical inputs", change=all_alike, fault=True),
     Arm("encoder at random, frozen", HARD, "is the encoder the problem? (9/1)", lambda: _frozen_after(ours())),
-    Arm("cosine, no scale", HARD, "cosines as logits (8/31)", lambda: Siamese(our_encoder(), Cosine(False)), fault=True),
+    Arm("encoder pretrained, frozen", HARD, "train the encoder first, and only the head after it (9/3)",
+        lambda: _frozen_after(ours()), before=SimCLR()),
+    Arm("encoder pretrained", HARD, "train the encoder first (9/1)", before=SimCLR()),
+    Arm("cosine, no scale", HARD, "cosines as logits (8/31)", lambda: Siamese(our_encoder(), Cosine()), fault=True),
     Arm("cosine, learned scale", HARD, "cosines as logits (8/31)", partial(_by, "cosine")),
+    Arm("raw products, softmax", "unmix, shares", "the N-pair loss (9/7)", lambda: Siamese(our_encoder(), Products())),
+    Arm("cosines over 0.1, softmax", "unmix, shares", "NT-Xent (9/7)", lambda: Siamese(our_encoder(), Cosine(0.1))),
+    Arm("cosine, learned scale", "unmix, shares", "the N-pair loss against cosines (9/7)", partial(_by, "cosine")),
     Arm("products", HARD, "is u * v enough? (9/3)", partial(_by, "product")),
     Arm("differences", HARD, "L1 instead of u * v (9/3)", partial(_by, "difference")),
     Arm("squared differences", HARD, "L2 instead of u * v (9/3)", partial(_by, "square")),

@@ -74,14 +74,21 @@ class JournalsHead(nn.Module):
 
 
 class Cosine(nn.Module):
-    """Likeness itself as the answer, as on 8/31; `scaled` by a learned number, as it was mended."""
+    """Likeness itself as the answer, as on 8/31, or over a temperature, as NT-Xent has it."""
 
-    def __init__(self, scaled: bool) -> None:
+    def __init__(self, temperature: float = 1.0) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.tensor(10.0)) if scaled else 1.0
+        self.scale = 1 / temperature
 
     def forward(self, asked: Tensor, candidates: Tensor) -> Tensor:
         return self.scale * nn.functional.cosine_similarity(asked.unsqueeze(1), candidates, dim=2)
+
+
+class Products(nn.Module):
+    """Inner products as they are: under a softmax, the logits of the N-pair loss (Sohn 2016, equation 6)."""
+
+    def forward(self, asked: Tensor, candidates: Tensor) -> Tensor:
+        return (asked.unsqueeze(1) * candidates).sum(2)
 
 
 class Siamese(nn.Module):

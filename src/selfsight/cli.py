@@ -115,9 +115,8 @@ def evaluate(words: Words) -> int:
     parser.add_argument(
         "--probes", default="knn,linear", help=f"comma-separated, of: {', '.join(PROBES)} (default: knn,linear)"
     )
-    parser.add_argument(
-        "--supervised", action="store_true", help="also train the same encoder on the labels from scratch"
-    )
+    parser.add_argument("--supervised", action="store_true", help="also train the same encoder on labels, from scratch")
+    parser.add_argument("--tokens", action="store_true", help="also judge beginnings of a spelling, and tokens alone")
     parser.add_argument("--within-val", action="store_true", help="limit answers to the classes that validation holds")
     parser.add_argument("--balanced", action="store_true", help="weigh the classes alike when fitting")
     parser.add_argument("--seed", type=int, default=0)
@@ -127,7 +126,8 @@ def evaluate(words: Words) -> int:
     from selfsight.verbs import evaluate as judge
 
     probes = chosen(given.probes, within_val=given.within_val, balanced=given.balanced)
-    evaluation = judge(given.run, given.data, probes=probes, supervised=given.supervised, seed=given.seed)
+    asked = {"supervised": given.supervised, "tokens": given.tokens, "seed": given.seed}
+    evaluation = judge(given.run, given.data, probes=probes, **asked)
     print_evaluation(evaluation, as_json=given.json)
     return 0
 

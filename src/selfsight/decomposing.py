@@ -1,4 +1,4 @@
-"""A trained mask model, taken up from its run: pictures taken apart, on a page.
+"""Pictures taken apart by a trained mask model, on a page.
 
 Shapes: N pictures, K masks, C channels, S side.
 """
@@ -6,30 +6,24 @@ Shapes: N pictures, K masks, C channels, S side.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 from torch import Tensor
 
-from selfsight.batch import Batch, Example, Now, Prediction
-from selfsight.config import configure
-from selfsight.frozen import Frozen
-from selfsight.images.views import Views
+from selfsight.apart import Apart
+from selfsight.batch import Example, Prediction
 from selfsight.maths.segments import Collapses, collapses
 from selfsight.reporting.strips import Strip, write_strips
-from selfsight.seeds import generator, seed_of
+from selfsight.seeds import seed_of
 from selfsight.sources.guess import located
 from selfsight.storing import open_store
-from selfsight.task import Model
 from selfsight.tasks import Decompose, Saliency
 
 DRAWN = 8
 """Pictures that are shown."""
-STILL = Views(crop=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0).gentle()
 TOLD = (
     "Of each picture: what its parts compose, then mask after mask (white: all of the pixel is its part's; below it, "
     "how much of the picture that is), and its part where the mask lies."
@@ -50,24 +44,12 @@ def decompose(
     given. -> its path. Raises UserError where the run has no masks or has learned nothing yet.
     """
     console = console or Console(stderr=True)
-    found = Frozen.open(
-        run,
-        lambda task: isinstance(task, Decompose | Saliency),
-        lambda task, encoder: task.parts(encoder),
-        "makes no masks: give a run of `selfsight pretrain --task Decompose`",
-    )
-    recipe, encoder = configure(found.run.json("recipe")), found.encoder
-    model = Model(encoder, dict(found.parts.items())).eval()
-    source = recipe.source if data is None else located(data)
+    found = Apart.open(run)
+    source, encoder = found.recipe.source if data is None else located(data), found.encoder
     store = open_store(source, encoder.size, console, channels=encoder.channels)
     rows = np.sort(np.random.default_rng(seed_of(seed, "apart")).permutation(len(store))[:DRAWN])
-    pixels = torch.from_numpy(store.images[rows]).permute(0, 3, 1, 2)
-    batch = Batch(pixels, torch.from_numpy(rows.astype(np.int64)))
-    task = cast(Decompose | Saliency, recipe.task)
-    example = replace(task, views=STILL).prepare(batch, Now(99, 100, generator(seed, "apart")))
-    with torch.no_grad():
-        prediction = task.predict(model, example)
-    strips = _strips(task, prediction, example, [store.names[row] for row in rows])
+    prediction, example = found.asked(store.images[rows], seed)
+    strips = _strips(found.task, prediction, example, [store.names[row] for row in rows])
     return write_strips(strips, str(run), TOLD, Path(out) if out is not None else Path(run) / "masks.html")
 
 

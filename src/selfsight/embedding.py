@@ -5,8 +5,9 @@ Shapes: N images, D embedding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -54,17 +55,17 @@ def write_embeddings(
     embeddings: np.ndarray,
     names: list[str],
     labels: list[str] | None,
-    tokens: np.ndarray | None = None,
+    also: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> None:
     """Writes .npz (arrays `embeddings`, `names`, and `labels` where known) or .parquet (one row an image), atomically.
 
-    tokens (N, T, D), where there are such, are an array of that name; in .parquet a column of T D numbers.
+    also: further arrays by name, first dimension the image; in .parquet a column of flat lists of numbers each.
 
     Raises UserError for another ending, or where pyarrow is missing.
     """
     if path.suffix == ".npz":
         arrays = {"embeddings": embeddings, "names": np.array(names)} | ({"labels": np.array(labels)} if labels else {})
-        arrays |= {} if tokens is None else {"tokens": tokens}
+        arrays |= also
         with replacing(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
         return
@@ -84,6 +85,6 @@ def write_embeddings(
 
     columns = {"name": pa.array(names), "embedding": column(embeddings)}
     columns |= {"label": pa.array(labels)} if labels else {}
-    columns |= {} if tokens is None else {"tokens": column(tokens)}
+    columns |= {name: column(rows) for name, rows in also.items()}
     with replacing(path) as temporary:
         pq.write_table(pa.table(columns), temporary)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from selfsight.errors import UserError, nearest
 from selfsight.probe import Probe
 
 if TYPE_CHECKING:
-    from selfsight.evaluation import Evaluation
+    from selfsight.evaluation import Comparison, Evaluation
 
+BESIDE = 6
+"""Subjects that a table has room for side by side."""
 PROBES = ("knn", "linear", "fewshot", "finetune", "clustering", "retrieval")
 
 
@@ -47,24 +50,47 @@ def print_evaluation(evaluation: Evaluation, as_json: bool = False) -> None:
     from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else 200)
-    head, *rows = evaluation.table()
+    rows = evaluation.table()
+    many = len(rows[0]) - 2 > BESIDE
+    if many:  # a line each, and not a column
+        told = [row for row in rows[1:] if row[1] != "balanced accuracy"]
+        heads = ["", *(f"{row[0]}, {row[1]} (%)" for row in told)]
+        names = [name.removesuffix(" (%)") for name in rows[0][2:]]
+        rows = [heads, *([name, *(row[2 + i] for row in told)] for i, name in enumerate(names))]
     table = Table(box=None, pad_edge=False)
-    for name in head:
+    for name in rows[0]:
         table.add_column(name)
-    for row in rows:
+    for row in rows[1:]:
         table.add_row(*row)
     console.print(table)
-    for comparison in evaluation.comparisons:
-        if comparison.metric == "balanced accuracy":
-            continue  # in the table, the JSON and the report; on a screen it only repeats the accuracy's verdict
-        percent = f"{100 * comparison.difference:+.1f} [{100 * comparison.low:+.1f}, {100 * comparison.high:+.1f}]"
-        console.print(
-            f"{comparison.probe}, {comparison.metric}: {comparison.subject} - {comparison.baseline} = "
-            f"{percent} points: "
-            f"{comparison.verdict}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+    for line in _summed_up(evaluation) if many else _compared(evaluation):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     for text in [*evaluation.notes, *([evaluation.prior.sentence] if evaluation.prior.sentence else [])]:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _told(evaluation: Evaluation) -> list[Comparison]:
+    """Balanced accuracy is in JSON and report; on a screen it only repeats the accuracy's verdict."""
+    return [comparison for comparison in evaluation.comparisons if comparison.metric != "balanced accuracy"]
+
+
+def _compared(evaluation: Evaluation) -> Iterator[str]:
+    """A line for each difference."""
+    for one in _told(evaluation):
+        percent = f"{100 * one.difference:+.1f} [{100 * one.low:+.1f}, {100 * one.high:+.1f}]"
+        yield f"{one.probe}, {one.metric}: {one.subject} - {one.baseline} = {percent} points: {one.verdict}"
+
+
+def _summed_up(evaluation: Evaluation) -> Iterator[str]:
+    """A line for each probe: than which of many it is better, and than which worse."""
+    for probe, metric in dict.fromkeys((one.probe, one.metric) for one in _told(evaluation)):
+        found: dict[str, list[str]] = {"better than": [], "worse than": [], "not yet told from": []}
+        for one in _told(evaluation):
+            if (one.probe, one.metric) == (probe, metric):
+                word = (
+                    "not yet told from" if one.verdict == "not yet" else "better than" if one.low > 0 else "worse than"
+                )
+                found[word].append(one.baseline)
+        subject = evaluation.comparisons[0].subject
+        parts = [f"{word} {', '.join(names)}" for word, names in found.items() if names]
+        yield f"{probe}, {metric}: {subject} is {'; '.join(parts)}"

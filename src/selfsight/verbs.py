@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from selfsight.apart import Apart
+from selfsight.beginnings import beginnings
 from selfsight.checkpoint import load_encoder
 from selfsight.config import configure
 from selfsight.corruption import Corruption
@@ -36,7 +38,7 @@ from selfsight.store import Packing, Store
 from selfsight.store import pack as pack_store
 from selfsight.storing import natural_size, open_store, say_left_out
 from selfsight.task import Task
-from selfsight.tasks import Tokens
+from selfsight.tasks import Decompose, Saliency, Tokens
 
 VALIDATED = 0.3
 """Share of the labelled images that are asked for where the source has no val split."""
@@ -62,14 +64,16 @@ def evaluate(
     *,
     probes: Sequence[Probe] | None = None,
     supervised: bool = False,
+    tokens: bool = False,
     seed: int = 0,
     console: Console | None = None,
 ) -> Evaluation:
     """Judges a run's encoder on labelled images, beside raw pixels, hand-made features and the same encoder untrained.
 
     data: a path or Source with labels, the run's own images where not given. Its train and val splits are used; where
-    it has none, a part of the images is kept aside. supervised: also train the same encoder on labels alone. Results
-    are kept in the run. Raises UserError where there are no labels.
+    it has none, a part of the images is kept aside. supervised: also train the same encoder on labels alone. tokens:
+    also judge beginnings of the spelling, of a run of Tokens. Results are kept in the run. Raises UserError where there
+    are no labels.
     """
     from selfsight.probes import KNN, Logistic
 
@@ -82,6 +86,8 @@ def evaluate(
     chosen = list(probes) if probes is not None else [KNN(), Logistic()]
     if supervised:
         subjects.append(_supervised(subjects[1], seed))
+    if tokens:
+        subjects += beginnings(run, subjects[0].train, subjects[0].val, classes, seed)
     with console.status("evaluating") as status:
         subjects += baseline_subjects(
             store.images[train],
@@ -255,25 +261,28 @@ def embed(
 ) -> Path:
     """Writes the embeddings and names of the images in `data` to .npz or .parquet. -> its path.
 
-    Of a run of Tokens the tokens too, (N, T, D): any beginning of a row is an embedding.
+    Of a run of Tokens the tokens too, (N, T, D): any beginning of a row is an embedding. Of one of Decompose or
+    Saliency its masks, (N, K, S, S) float16.
     """
     console, encoder = console or Console(stderr=True), encoder_of(run)
     store = fitting_store(located(data), encoder, console)
     embeddings = embed_images(encoder, store.images)
     labels = store.labels()
     named = [labels.classes[code] if code >= 0 else "" for code in labels.codes] if len(labels.classes) else None
-    tokens = Reading.open(run).tokens(store.images) if _spells(run) else None
-    write_embeddings(Path(out), embeddings, store.names, named, tokens)
+    write_embeddings(Path(out), embeddings, store.names, named, _also(run, store))
     say_left_out(store, console, store.path / "skipped.csv")
     console.print(f"{embeddings.shape[0]:,} images x {embeddings.shape[1]} features in {out}", highlight=False)
     return Path(out)
 
 
-def _spells(run: str | os.PathLike[str]) -> bool:
-    """Whether this is a run's folder, and one of Tokens."""
+def _also(run: str | os.PathLike[str], store: Store) -> dict[str, np.ndarray]:
+    """What a run makes of images beside embeddings: tokens, or masks."""
     if not (Path(run) / "recipe.json").exists():
-        return False
-    return isinstance(configure(Run.open(run).json("recipe")).task, Tokens)
+        return {}
+    task = configure(Run.open(run).json("recipe")).task
+    if isinstance(task, Tokens):
+        return {"tokens": Reading.open(run).tokens(store.images)}
+    return {"masks": Apart.open(run).masks(store.images)} if isinstance(task, Decompose | Saliency) else {}
 
 
 def export(run: str | os.PathLike[str], to: str | os.PathLike[str], *, console: Console | None = None) -> Path:
