@@ -80,6 +80,8 @@ def settle(recipe: Recipe, images: np.ndarray, where: np.ndarray) -> Plan:
         raise UserError(
             f"{count} images are too few for --accumulate {recipe.accumulate}: each part of a batch needs at least 2."
         )
+    if recipe.growth:
+        _require_growable(recipe, images, where)
     precision, reason, seconds = _choose_precision(recipe, images, where, batch)
     if recipe.steps is not None:
         steps = recipe.steps
@@ -142,7 +144,7 @@ def build(recipe: Recipe, size: int, channels: int) -> Model:
 def start(recipe: Recipe, plan: Plan, fabric: Fabric, model: Model | None = None) -> State:
     """A training at step 0."""
     model = model or build(recipe, plan.size, plan.channels)
-    return State(recipe.task, model, recipe.optimizer, fabric, steps=plan.steps, seed=recipe.seed)
+    return State(recipe.task, model, recipe.optimizer, fabric, steps=plan.steps, seed=recipe.seed, growth=recipe.growth)
 
 
 def bf16_is_native() -> bool:
@@ -151,6 +153,21 @@ def bf16_is_native() -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
     return bool(torch.backends.mkldnn.is_available() and supported and supported())
+
+
+def _require_growable(recipe: Recipe, images: np.ndarray, where: np.ndarray) -> None:
+    """Raises UserError where the encoder or the task cannot be asked about smaller pictures."""
+    fabric = solitary("32-true")
+    model = build(recipe, images.shape[1], images.shape[3])
+    state = State(recipe.task, model, recipe.optimizer, fabric, steps=1000, seed=recipe.seed, growth=recipe.growth)
+    try:
+        advance(state, [resident(fabric, images, where[:16])])
+    except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+        raise UserError(
+            f"{type(recipe.task).__name__} with {type(recipe.backbone).__name__} takes pictures of "
+            f"{images.shape[1]} pixels alone, and growth begins with smaller ones: leave --growth out, or take a "
+            f"convolutional encoder and a task without a decoder. ({str(error).splitlines()[0]})"
+        ) from error
 
 
 def _choose_precision(
@@ -172,10 +189,12 @@ def _choose_precision(
 def time_steps(
     recipe: Recipe, precisions: tuple[str, ...], images: np.ndarray, where: np.ndarray, batch: int
 ) -> dict[str, list[float]]:
-    """Seconds of some real steps of a throw-away copy of the training, each precision in turn.
+    """Seconds of some real steps of a throw-away copy of the training, each precision in turn; where pictures grow, a
+    step is the mean of one of each side.
 
     The first step of each is left out: it also allocates, chooses kernels and may compile.
     """
+    sides = len(recipe.growth) + 1
     states = {
         precision: State(
             recipe.task,
@@ -184,6 +203,7 @@ def time_steps(
             solitary(precision),
             steps=1000,
             seed=recipe.seed,
+            growth=recipe.growth,
         )
         for precision in precisions
     }
@@ -196,8 +216,10 @@ def time_steps(
             before = time.perf_counter()
             parts = [rows[i * part : (i + 1) * part] for i in range(recipe.accumulate)]
             batches = [resident(state.fabric, images, some) for some in parts]
-            advance(state, batches)
-            took[precision].append(time.perf_counter() - before)
+            for stage in range(sides):
+                state.step = -(-stage * state.steps // sides) + step
+                advance(state, batches)
+            took[precision].append((time.perf_counter() - before) / sides)
         if step == 0:
             started = time.perf_counter()
         elif time.perf_counter() - started > TIMED_SECONDS:

@@ -14,6 +14,7 @@ from selfsight.distance import Distance
 from selfsight.encoder import Backbone
 from selfsight.encoders import Small, named
 from selfsight.errors import UserError
+from selfsight.growth import require_growing
 from selfsight.images.views import Views
 from selfsight.optimizer import Optimization
 from selfsight.restorer import Restorer
@@ -47,6 +48,8 @@ class Recipe:
     """How many steps to make."""
     batch: int = 256
     """Images a step, over all processes; fewer where there are fewer images."""
+    growth: tuple[float, ...] = ()
+    """Smaller pictures first: shares of the full side, such as [0.5, 0.75], each for as many steps as the full one."""
     accumulate: int = 1
     """Micro-batches a step. Saves memory; a contrastive task finds its candidates within one micro-batch."""
     optimizer: Optimization = Optimization()
@@ -70,6 +73,7 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise UserError(f"--{name} must be more than 0, not {value}.")
+        require_growing(self.growth)
         if self.batch % self.accumulate:
             raise UserError(f"--batch {self.batch} cannot be divided into --accumulate {self.accumulate} equal parts.")
         if not isinstance(self.task, Task):

@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from selfsight.batch import Batch, Example, Now
+from selfsight.growth import shrunk, side
 from selfsight.optimizer import Optimization
 from selfsight.seeds import generator, seed_of
 from selfsight.task import Model, Task
@@ -64,9 +65,10 @@ class State:
         *,
         steps: int,
         seed: int,
+        growth: tuple[float, ...] = (),
         channels_last: bool = True,
     ) -> None:
-        self.task, self.optimization, self.fabric = task, optimization, fabric
+        self.task, self.optimization, self.fabric, self.growth = task, optimization, fabric, growth
         self.steps, self.seed, self.step = steps, seed, 0
         self.measured: dict[str, float] = {}
         self.model = model.to(memory_format=torch.channels_last) if channels_last else model
@@ -158,6 +160,9 @@ def advance(state: State, batches: list[Batch]) -> tuple[float, dict[str, float]
     """One step of `state` on the given micro-batches -> (loss, measures), means over them."""
     draws = generator(state.seed, "task", state.step, state.fabric.global_rank)
     now = Now(state.step, state.steps, draws, dict(state.measured))
+    if state.growth:
+        to = side(state.growth, now.share, batches[0].images.shape[-1])
+        batches = [replace(batch, images=shrunk(batch.images, to)) for batch in batches]
     return learn(state, (state.task.prepare(batch, now) for batch in batches), len(batches), now)
 
 
