@@ -11,6 +11,7 @@ the variant is not better than the default by more than the interval. Each train
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from rich.console import Console
 import selfsight
 from selfsight.embedding import embed_images
 from selfsight.encoders import Small
+from selfsight.growth import side
 from selfsight.optimizer import Optimization
 from selfsight.plan import build, engine
 from selfsight.probe import Labelled, Score, Subject
@@ -37,7 +39,7 @@ from selfsight.tasks import SimCLR
 from selfsight.train import State, train
 from selfsight.verbs import divide, encoder_of, fitting_store
 
-PRECISION = "bf16-mixed"
+PRECISION, SIDE = "bf16-mixed", 64
 """The same for all, so that none is timed in another than it is trained in."""
 
 
@@ -48,6 +50,12 @@ class Variant:
     name: str
     encoder: Small = Small()
     rate: float = Optimization().rate
+    growth: tuple[float, ...] = ()
+
+    @property
+    def sides(self) -> list[int]:
+        """Of the pictures, one after the other."""
+        return [side(self.growth, part / (len(self.growth) + 1), SIDE) for part in range(len(self.growth) + 1)]
 
     def recipe(self, source: Any, views: selfsight.Views, steps: int, seed: int) -> selfsight.Recipe:
         return selfsight.Recipe(
@@ -55,6 +63,7 @@ class Variant:
             task=SimCLR(views=views),
             encoder=self.encoder,
             optimizer=replace(Optimization(), rate=self.rate),
+            growth=self.growth,
             steps=steps,
             seed=seed,
             precision=PRECISION,
@@ -67,6 +76,8 @@ VARIANTS = (
     Variant("width 48", Small(width=48)),
     Variant("width 24, two blocks", Small(width=24, blocks=2)),
     Variant("twice the rate", rate=2 * Optimization().rate),
+    Variant("pictures grow from a half", growth=(0.5,)),
+    Variant("pictures grow from a half by three quarters", growth=(0.5, 0.75)),
 )
 CHOSEN = ("emoji", "patches_gray")
 
@@ -77,30 +88,40 @@ def main() -> None:
     given.add_argument("--seconds", type=float, default=120.0, help="of one thread, for the steps of each training")
     given.add_argument("--seeds", type=int, default=2)
     given.add_argument("--work", type=Path, default=Path("runs/default_encoder"), help="where results are kept")
+    given.add_argument("--only", help="comma-separated names of variants beside the default")
     words = given.parse_args()
     seconds, seeds, names = (30.0, 1, CHOSEN[:1]) if words.quick else (words.seconds, words.seeds, CHOSEN)
     torch.set_num_threads(1)
     words.work.mkdir(parents=True, exist_ok=True)
-    cost = costs(words.work / "costs.json", {variant.name: partial(timed, variant) for variant in VARIANTS})
-    rows = list(_rows(words.data, names, cost, seconds, seeds, words.work))
+    every = [variant for variant in VARIANTS if not words.only or variant.name in ("default", *words.only.split(","))]
+    wanted = {f"{variant.name} at {at}": partial(timed, variant, at) for variant in every for at in variant.sides}
+    each = costs(words.work / "costs.json", wanted)
+    cost = {one.name: statistics.fmean(each[f"{one.name} at {at}"] for at in one.sides) for one in every}
+    rows = list(_rows(words.data, names, every, cost, seconds, seeds, words.work))
     conclude("default_encoder", list(claims(rows)), rows, words.out)
 
 
-def timed(variant: Variant) -> Iterator[Any]:
-    """Steps of 256 images of 64 px in colour."""
-    images = np.random.default_rng(0).integers(0, 255, (512, 64, 64, 3), dtype=np.uint8)
+def timed(variant: Variant, at: int) -> Iterator[Any]:
+    """Steps of 256 images of so many pixels in colour."""
+    images = np.random.default_rng(0).integers(0, 255, (512, at, at, 3), dtype=np.uint8)
     recipe = variant.recipe(InMemory(images), selfsight.Views(), TIMED, 0)
-    state = State(recipe.task, build(recipe, 64, 3), recipe.optimizer, engine(PRECISION), steps=TIMED, seed=0)
+    state = State(recipe.task, build(recipe, at, 3), recipe.optimizer, engine(PRECISION), steps=TIMED, seed=0)
     return train(state, images, np.arange(len(images)), batch=recipe.batch)
 
 
 def _rows(
-    data: Path, names: Sequence[str], cost: Mapping[str, float], seconds: float, seeds: int, work: Path
+    data: Path,
+    names: Sequence[str],
+    variants: Sequence[Variant],
+    cost: Mapping[str, float],
+    seconds: float,
+    seeds: int,
+    work: Path,
 ) -> Iterator[dict[str, Any]]:
     """One row per set, seed and variant; what WORK holds already is not trained again."""
     for name in names:
         for seed in range(seeds):
-            for variant in VARIANTS:
+            for variant in variants:
                 steps = round(seconds / cost[variant.name])
                 place = work / f"{name} {variant.name} {seed} {seconds:g}.json"
                 row = kept(place, {}, _row, data, name, variant, steps, seed)
@@ -136,11 +157,14 @@ def claims(rows: Sequence[dict[str, Any]]) -> list[Claim]:
     told = {(row["variant"], row["set"], row["seed"]): row["knn"] for row in rows}
     places = sorted({(row["set"], row["seed"]) for row in rows})
     found = []
-    for variant in VARIANTS[1:]:
-        differences = [100 * (told[variant.name, *place] - told["default", *place]) for place in places]
+    for name in dict.fromkeys(row["variant"] for row in rows if row["variant"] != "default"):
+        differences = [100 * (told[name, *place] - told["default", *place]) for place in places]
         mean, low, high = interval(differences)
-        name = f"{variant.name}: points of kNN accuracy above the default"
-        found.append(Claim(name, mean, low, high, len(differences), 0.0, not low > 0))
+        found.append(
+            Claim(
+                f"{name}: points of kNN accuracy above the default", mean, low, high, len(differences), 0.0, not low > 0
+            )
+        )
     return found
 
 

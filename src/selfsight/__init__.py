@@ -48,6 +48,7 @@ _HOMES = {
     "CorruptedViews": "views",
     "GeneratedViews": "views",
     "LearnedViews": "views",
+    "ViewmakerViews": "views",
     "ViewSource": "view",
     "SimCLR": "tasks",
     "BYOL": "tasks",

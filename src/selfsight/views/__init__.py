@@ -8,13 +8,15 @@ from selfsight.view import ViewSource
 from selfsight.views.corrupted import CorruptedViews
 from selfsight.views.generated import GeneratedViews
 from selfsight.views.learned import LearnedViews
+from selfsight.views.viewmaker import ViewmakerViews
 
-__all__ = ["CorruptedViews", "GeneratedViews", "LearnedViews", "Views", "called"]
+__all__ = ["CorruptedViews", "GeneratedViews", "LearnedViews", "ViewmakerViews", "Views", "called"]
 NAMES: dict[str, type[ViewSource]] = {
     "corrupted": CorruptedViews,
     "generated": GeneratedViews,
     "learned": LearnedViews,
     "ordinary": Views,
+    "viewmaker": ViewmakerViews,
 }
 
 
