@@ -88,12 +88,12 @@ def main() -> None:
     given.add_argument("--seconds", type=float, default=120.0, help="of one thread, for the steps of each training")
     given.add_argument("--seeds", type=int, default=2)
     given.add_argument("--work", type=Path, default=Path("runs/default_encoder"), help="where results are kept")
-    given.add_argument("--only", help="comma-separated names of variants beside the default")
+    given.add_argument("--only", help="names of variants beside the default, semicolons between")
     words = given.parse_args()
     seconds, seeds, names = (30.0, 1, CHOSEN[:1]) if words.quick else (words.seconds, words.seeds, CHOSEN)
     torch.set_num_threads(1)
     words.work.mkdir(parents=True, exist_ok=True)
-    every = [variant for variant in VARIANTS if not words.only or variant.name in ("default", *words.only.split(","))]
+    every = [variant for variant in VARIANTS if not words.only or variant.name in ("default", *words.only.split(";"))]
     wanted = {f"{variant.name} at {at}": partial(timed, variant, at) for variant in every for at in variant.sides}
     each = costs(words.work / "costs.json", wanted)
     cost = {one.name: statistics.fmean(each[f"{one.name} at {at}"] for at in one.sides) for one in every}

@@ -12,9 +12,9 @@ imagine`), and every arm is trained twice:
 Arms: ordinary views; imagined alone, also with answers made anew at every step; an answer and the image; half of the
 images; each corruption; of 4 and 8 answers the most different, and all, also with as many images fewer as there are more
 pictures of each; a corruption that a policy chooses, by the encoder's progress, against it, or at random within the same
-budget. Controls: what the corruption left, an untrained restorer, and the nearest other
-image by hand-made features in place of an answer. Every row is one training: set, arm, budget, seed, steps, kNN and logistic
-regression with intervals. A claim is how far an arm is above ordinary views, in points of accuracy, with an interval over
+budget; a spelling cut short in place of a corruption, answered or as it is; an adversary's changes. Controls: what the
+corruption left, an untrained restorer, and the nearest other image by hand-made features in place of an answer. Every
+row is one training: set, arm, budget, seed, steps, kNN and logistic regression with intervals. A claim is how far an arm is above ordinary views, in points of accuracy, with an interval over
 sets and seeds, which both see the same images; it holds where it is better by more than the interval. Each training is
 kept in WORK as it ends; a second call goes on where the first stopped. Quality of the answers is in WORK beside them.
 """
@@ -39,7 +39,8 @@ from torch import Tensor
 
 import selfsight
 from selfsight.checkpoint import write_tensors
-from selfsight.corruptions import spelled
+from selfsight.corruption import Corruption
+from selfsight.corruptions import Truncated, spelled
 from selfsight.embedding import embed_images
 from selfsight.evaluation import evaluate_subjects
 from selfsight.images.handmade import handmade_features
@@ -54,10 +55,11 @@ from selfsight.run import Run
 from selfsight.sources import Packed, guess
 from selfsight.store import Packing, Store, pack
 from selfsight.storing import learned_from
-from selfsight.tasks import Restore, SimCLR
+from selfsight.task import Task
+from selfsight.tasks import Restore, SimCLR, Tokens
 from selfsight.train import State, train
 from selfsight.verbs import divide
-from selfsight.views import GeneratedViews, LearnedViews
+from selfsight.views import CorruptedViews, GeneratedViews, LearnedViews, ViewmakerViews
 
 PRECISION = "bf16-mixed"
 QUIET = Console(quiet=True)
@@ -82,10 +84,19 @@ class Arm:
     """Answers made anew at every step."""
     reward: str | None = None
     """What a policy that chooses the corruption learns by; None: there is no policy."""
+    adversary: float | None = None
+    """How much of its gradient a net that changes pictures gets; None: there is none."""
+    alone: bool = False
+    """Beside the image what the corruption left, and no answer to it."""
 
     def task(self, place: str, work: Path) -> SimCLR:
+        if self.adversary is not None:
+            return SimCLR(views=ViewmakerViews(strength=self.adversary, views=VIEWS[place]))
         if self.source is None:
             return SimCLR(views=VIEWS[place])
+        if self.alone:
+            corruption = corruption_of(self.source, place, work)
+            return SimCLR(views=CorruptedViews(corruption=corruption, beside="image", views=VIEWS[place]))
         folder = folder_of(work, place, self.source)
         restorer = folder / ("restorer" if self.fresh else "answers")
         if self.reward:
@@ -113,6 +124,11 @@ ARMS = (
     Arm("corruption learned by progress", fresh=True, reward="progress"),
     Arm("corruption learned against", fresh=True, reward="loss"),
     Arm("corruption at random, same budget", fresh=True, reward="none"),
+    _arm("imagined, truncated", "truncated"),
+    _arm("answer and image, truncated", "truncated", beside="image"),
+    Arm("cut short and image, truncated", "truncated", alone=True),
+    Arm("an adversary's changes", None, adversary=1.0),
+    Arm("an adversary's changes, untaught", None, adversary=0.0),
     _arm("untrained restorer", "untrained"),
     _arm("what was left and image", "left", beside="image"),
     _arm("nearest neighbour and image", "neighbour", beside="image"),
@@ -124,7 +140,7 @@ def main() -> None:
     given = parser(__doc__)
     given.add_argument("--data", type=Path, default=Path("data"), help="the folder that holds the sets")
     given.add_argument("--sets", default=",".join(VIEWS), help="comma-separated")
-    given.add_argument("--only", help="comma-separated names of arms; ordinary is always among them")
+    given.add_argument("--only", help="names of arms, semicolons between; ordinary is always among them")
     given.add_argument("--seconds", type=float, default=240.0, help="of one thread, for the steps of each training")
     given.add_argument("--restorer-seconds", type=float, default=120.0, help="of one thread, for each restorer")
     given.add_argument("--seeds", type=int, default=3)
@@ -134,9 +150,9 @@ def main() -> None:
     words = given.parse_args()
     if words.quick:
         words.seconds, words.restorer_seconds, words.seeds, words.sets = 25.0, 25.0, 1, "emoji"
-        words.only = words.only or ",".join(QUICK)
+        words.only = words.only or ";".join(QUICK)
     torch.set_num_threads(1)
-    wanted = [arm for arm in ARMS if not words.only or arm.name in ("ordinary", *words.only.split(","))]
+    wanted = [arm for arm in ARMS if not words.only or arm.name in ("ordinary", *words.only.split(";"))]
     rows = [row for place in words.sets.split(",") for row in _rows(place, wanted, words)]
     conclude("imagined_views", list(claims(rows, wanted)), rows, words.out)
 
@@ -175,8 +191,8 @@ def steps_of(
     """Steps of an arm: those of ordinary views, or what is left of the time once its answers are there."""
     if budget == "steps":
         return max(2, round(seconds / cost["ordinary"]))
-    before = 0.0 if arm.source is None else spent[arm.source]["restorer"]
-    if arm.source is not None and not arm.fresh:
+    before = 0.0 if arm.source is None else spent[arm.source]["speller" if arm.alone else "restorer"]
+    if arm.source is not None and not arm.fresh and not arm.alone:
         before += spent[arm.source]["answers"] * needed(arm) / KEPT
     return max(2, round((seconds - before) / cost[arm.name]))
 
@@ -193,7 +209,7 @@ def prepared(store: Store, place: str, source: str, words: Any) -> dict[str, flo
     if told.exists():
         return dict(json.loads(told.read_text(encoding="utf-8")))
     folder.mkdir(parents=True, exist_ok=True)
-    began, between = time.thread_time(), time.thread_time()
+    began = spelled_by = between = time.thread_time()
     if source == "neighbour":
         neighbours(store, folder / "answers")
     elif source == "left":
@@ -203,22 +219,32 @@ def prepared(store: Store, place: str, source: str, words: Any) -> dict[str, flo
         if source == "untrained":
             untrained_restorer(store, run)
         elif not (run / "finished.json").exists():
-            train_restorer(store, source, words.restorer_seconds, run)
+            if source == "truncated":
+                teach(store, Tokens(), words.restorer_seconds, folder / "speller")
+                spelled_by = time.thread_time()
+            teach(store, Restore(corruption=corruption_of(source, place, words.work)), words.restorer_seconds, run)
         between = time.thread_time()
         imagine(run, str(store.path), answers=KEPT, out=folder / "answers", console=QUIET)
-    spent = {"restorer": between - began, "answers": time.thread_time() - between}
+    now = time.thread_time()
+    spent = {"speller": spelled_by - began, "restorer": between - began, "answers": now - between}
     told.write_text(json.dumps(spent), encoding="utf-8")
     return spent
 
 
-def restoring(store: Store, corruption: str, steps: int) -> selfsight.Recipe:
-    task = Restore(corruption=spelled(corruption))
+def corruption_of(source: str, place: str, work: Path) -> Corruption:
+    """By its short name; of truncated spellings, the speller that was trained for them."""
+    if source == "truncated":
+        return Truncated(speller=str(folder_of(work, place, source) / "speller"))
+    return spelled(source)
+
+
+def of(store: Store, task: Task, steps: int) -> selfsight.Recipe:
     return selfsight.Recipe(data=Packed(str(store.path)), task=task, steps=steps, batch=64, precision=PRECISION)
 
 
-def train_restorer(store: Store, corruption: str, seconds: float, out: Path) -> None:
-    """As many steps as fit, at the pace of the first few."""
-    recipe = restoring(store, corruption, TIMED)
+def teach(store: Store, task: Task, seconds: float, out: Path) -> None:
+    """A restorer or speller: as many steps as fit, at the pace of the first few."""
+    recipe = of(store, task, TIMED)
     state = State(recipe.task, _model(recipe, store), recipe.optimizer, engine(PRECISION), steps=TIMED, seed=0)
     least = np.inf
     steps = train(state, store.images, learned_from(store), batch=64)
@@ -227,14 +253,12 @@ def train_restorer(store: Store, corruption: str, seconds: float, out: Path) -> 
         next(steps)
         least = min(least, time.thread_time() - began)
     steps.close()
-    selfsight.pretrain(
-        recipe=restoring(store, corruption, max(2, round(seconds / least))), out=out, doctor="off", console=QUIET
-    )
+    selfsight.pretrain(recipe=of(store, task, max(2, round(seconds / least))), out=out, doctor="off", console=QUIET)
 
 
 def untrained_restorer(store: Store, out: Path) -> None:
     """A run as it is before its first step."""
-    recipe = restoring(store, MAIN, 1)
+    recipe = of(store, Restore(corruption=spelled(MAIN)), 1)
     run = Run.create(out)
     run.write("recipe", to_json(recipe))
     run.write("plan", {"size": store.images.shape[1], "channels": store.images.shape[3]})
