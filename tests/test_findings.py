@@ -122,7 +122,7 @@ def chosen(run, pays, reward="progress", budget=0.4, rate=0.2, steps=120, least=
         action = agent.choose(images, costs, torch.rand(64, generator=draws))
         told = {
             "removed": float(costs.gather(1, action[:, None]).mean()),
-            "most frequent corruption": float(action.bincount().max() / 64),
+            "most frequent choice": float(action.bincount().max() / 64),
             "evenness": float(agent.evenness(images).mean()),
         }
         run.append("series", {"step": step + 1, "loss": 1.0, **told})

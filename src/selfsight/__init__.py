@@ -45,6 +45,7 @@ _HOMES = {
     "Source": "source",
     "Probe": "probe",
     "Views": "images.views",
+    "CodedViews": "views",
     "CorruptedViews": "views",
     "GeneratedViews": "views",
     "LearnedViews": "views",

@@ -85,22 +85,22 @@ def _restorer(run: Run) -> list[dict[str, Any]]:
 
 
 def _policy(run: Run) -> list[dict[str, Any]]:
-    """A policy that chooses corruptions is at its bound, has learned nothing, or cannot hold its budget."""
-    late = _late(run, "evenness", "removed", "most frequent corruption")
+    """A policy that chooses what is taken away, or the answer, is at its bound, learned nothing, or is over budget."""
+    late = _late(run, "evenness", "removed", "most frequent choice")
     if not late or len(run.lines("series")) < TRIED:
         return []
     views = _settings(_settings((run.json("recipe") or {}).get("task")).get("views"))
-    found, most, budget = [], late["most frequent corruption"], views.get("budget", 1.0)
+    found, most, budget = [], late["most frequent choice"], views.get("budget", 1.0)
     if late["evenness"] < BOUND and most > MOST:
-        cure = "Lower --task.views.rate, or take that corruption out of --task.views.actions."
-        found.append(_finding("P001", f"The policy is at its bound: {most:.0%} of images are corrupted alike.", cure))
+        cure = "Lower --task.views.rate, or take what it chooses out of --task.views.actions."
+        found.append(_finding("P001", f"The policy is at its bound: {most:.0%} of images are treated alike.", cure))
     if late["evenness"] > EVEN and views.get("reward") != "none":
         sentence = (
             f"The policy's choices are as even as they began ({late['evenness']:.1%}): its reward told it nothing."
         )
         cure = "Train longer or raise --task.views.rate; with reward none the same costs less."
         found.append(_finding("P002", sentence, cure))
-    if late["removed"] > budget + OVER:
+    if late["removed"] > budget + OVER:  # a policy of codes has no budget, and so one of 1
         sentence = (
             f"{late['removed']:.0%} of a picture is removed and the budget is {budget:.0%}: no action takes so little."
         )

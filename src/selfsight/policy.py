@@ -19,6 +19,9 @@ Shapes: N images, A actions, C channels, H W side.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -40,6 +43,9 @@ TINY = 1e-4
 """Of the usual reward: advantages below are rounding."""
 LEAST = 1e-6
 """Variance of costs below which no tilt changes what is spent."""
+
+
+Reward = Literal["progress", "loss", "none"]
 
 
 class Policy(nn.Module):
@@ -123,6 +129,17 @@ class Policy(nn.Module):
         """(N,): entropy of what it would choose without a budget, of the greatest; 1 all alike, 0 always the same."""
         logs = self(images).log_softmax(1)
         return -(logs.exp() * logs).sum(1) / torch.tensor(float(logs.shape[1])).log().to(logs)
+
+
+def reward_of(policy: Policy, reward: Reward, loss: Tensor) -> Tensor:
+    """What a step's choices are rewarded by, a scalar; takes the loss into the policy's averages."""
+    progress = policy.progress(loss)
+    return {"progress": progress, "loss": loss.detach(), "none": torch.zeros_like(progress)}[reward]
+
+
+def action_of(prediction: Mapping[str, Tensor], actions: int) -> Tensor:
+    """(N,) int64: which of so many actions a prediction says were taken."""
+    return prediction["action"].detach().round().long().clamp(0, actions - 1)
 
 
 def tilt_of(logs: Tensor, costs: Tensor, budget: float) -> Tensor:

@@ -23,7 +23,7 @@ from selfsight.sources import Folder
 from selfsight.task import Model
 from selfsight.together import Together
 from selfsight.train import State, train
-from selfsight.views import GeneratedViews, LearnedViews
+from selfsight.views import CodedViews, GeneratedViews, LearnedViews
 
 TASKS = [getattr(tasks, name) for name in tasks.__all__]
 TASKS.append(lambda: Together(tasks=(tasks.Rotation(), tasks.VICReg()), how="summed"))
@@ -36,6 +36,7 @@ IMAGINED = {
     "all, weighed": lambda run: tasks.SimCLR(views=GeneratedViews(restorer=run, choose="all", answers=3, weigh=1.0)),
     "all, summed": lambda run: tasks.SimCLR(views=GeneratedViews(restorer=run, choose="all"), positives="sum"),
     "BYOL of all": lambda run: tasks.BYOL(views=GeneratedViews(restorer=run, choose="all", answers=3, weigh=0.5)),
+    "coded": lambda run: tasks.SimCLR(views=CodedViews(restorer=run)),
     "learned": lambda run: tasks.SimCLR(views=LearnedViews(restorer=run)),
     "VICReg, images too": lambda run: tasks.VICReg(
         views=GeneratedViews(restorer=run, choose="all", beside="image", answers=2, share=0.5, weigh=0.5)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from selfsight.errors import UserError, nearest
 from selfsight.images.views import Views
 from selfsight.view import ViewSource
+from selfsight.views.coded import CodedViews
 from selfsight.views.corrupted import CorruptedViews
 from selfsight.views.generated import GeneratedViews
 from selfsight.views.learned import LearnedViews
 from selfsight.views.viewmaker import ViewmakerViews
 
-__all__ = ["CorruptedViews", "GeneratedViews", "LearnedViews", "ViewmakerViews", "Views", "called"]
+__all__ = ["CodedViews", "CorruptedViews", "GeneratedViews", "LearnedViews", "ViewmakerViews", "Views", "called"]
 NAMES: dict[str, type[ViewSource]] = {
+    "coded": CodedViews,
     "corrupted": CorruptedViews,
     "generated": GeneratedViews,
     "learned": LearnedViews,

@@ -22,7 +22,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -35,7 +35,7 @@ from selfsight.corruptions import Chain, CowMask, CropOut, CutOut, Decolour, Dow
 from selfsight.errors import UserError
 from selfsight.frozen import mark
 from selfsight.images.views import Views
-from selfsight.policy import Policy
+from selfsight.policy import Policy, Reward, action_of, reward_of
 from selfsight.restorer import SEEDS
 from selfsight.view import ViewSource
 
@@ -61,7 +61,7 @@ class LearnedViews(ViewSource):
     """Folder of a run of --task Restore."""
     actions: tuple[Corruption, ...] = ACTIONS
     """What there is to choose from, 2 or more."""
-    reward: Literal["progress", "loss", "none"] = "progress"
+    reward: Reward = "progress"
     """progress: slow less fast moving average of the encoder's loss; loss: the loss itself, an adversary; none: the
     policy stays as it began, and only the budget keeps it from choosing evenly."""
     budget: float = 0.4
@@ -109,21 +109,17 @@ class LearnedViews(ViewSource):
 
     def learn(self, parts: nn.ModuleDict, example: Example, prediction: Mapping[str, Tensor], loss: Tensor) -> None:
         policy, images = cast(Policy, parts["policy"]), example.inputs[:, 0]
-        progress = policy.progress(loss)
-        rewards = {"progress": progress, "loss": loss.detach(), "none": torch.zeros_like(progress)}
-        policy.learn(images, self._action(prediction), rewards[self.reward], prediction["costs"])
+        reward = reward_of(policy, self.reward, loss)
+        policy.learn(images, action_of(prediction, len(self.actions)), reward, prediction["costs"])
 
     def measures(self, prediction: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        action, costs = self._action(prediction), prediction["costs"].detach().float()
+        action, costs = action_of(prediction, len(self.actions)), prediction["costs"].detach().float()
         shares = torch.bincount(action, minlength=len(self.actions)).float() / len(action)
         return {
             "removed": costs.gather(1, action[:, None]).mean(),
-            "most frequent corruption": shares.max(),
+            "most frequent choice": shares.max(),
             "evenness": prediction["evenness"].detach().float().mean(),
         }
-
-    def _action(self, prediction: Mapping[str, Tensor]) -> Tensor:
-        return prediction["action"].detach().round().long().clamp(0, len(self.actions) - 1)
 
     def caption(self, example: Example, i: int) -> str:
         return "the image; what is taken from it is for the policy to choose"
