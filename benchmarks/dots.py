@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-PANEL, NAMES, ROW, HEAD, FOOT, GAP = 250, 190, 21, 58, 34, 26
+PANEL, NAMES, ROW, HEAD, FOOT, GAP = 250, 190, 21, 78, 34, 54
 """Pixels: a panel's width, that of the names, a row's height, of the top and the bottom, between panels."""
 COLOURS = {"reference": "#8a8f98", "compared": "#c4622d", "puzzle": "#2b6cb0"}
+MEANING = {"reference": "references", "compared": "comparing views", "puzzle": "puzzles and restoring"}
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ def dots(title: str, panels: Mapping[str, Mapping[str, Dot]], looks: Mapping[str
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
         f'<text x="12" y="22" font-size="15" fill="#222">{escape(title)}</text>',
     ]
+    for i, look in enumerate(dict.fromkeys(looks.values())):
+        parts.append(f'<circle cx="{20 + 150 * i}" cy="40" r="4" fill="{COLOURS[look]}"/>')
+        parts.append(f'<text x="{30 + 150 * i}" y="44" fill="#555">{escape(MEANING[look])}</text>')
     for i, name in enumerate(names):
         y = HEAD + ROW * (i + 0.5)
         if i % 2 == 0:

@@ -206,13 +206,13 @@ def judged(store: Store, features: Any, encoder: Any, seed: int, tuned: bool) ->
 
 
 def picture(rows: Sequence[dict[str, Any]], seconds: float) -> str:
-    """kNN accuracies by set and task, best first where all sets have one; a range is that of the seeds, or of a single
-    seed its interval over images."""
+    """kNN accuracies by set and task, best first where all sets have one; a range spans the seeds' intervals over
+    images."""
     panels: dict[str, dict[str, Dot]] = {}
     for place, name in dict.fromkeys((row["set"], row["task"]) for row in rows):
         found = [_score(row) for row in rows if (row["set"], row["task"]) == (place, name)]
         values = [100 * score["value"] for score in found]
-        ends = values if len(found) > 1 else [100 * found[0][end] for end in ("low", "high")]
+        ends = [100 * score[end] for score in found for end in ("low", "high")]
         panels.setdefault(place, {})[name] = Dot(statistics.fmean(values), min(ends), max(ends))
     names = sorted(
         dict.fromkeys(row["task"] for row in rows if row["task"] not in REFERENCES),

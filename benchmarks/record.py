@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -61,10 +62,15 @@ def conclude(name: str, claims: list[Claim], rows: list[dict[str, Any]], out: Pa
         "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         "machine": machine(),
         "versions": {package: version(package) for package in PACKAGES},
-        "claims": [asdict(claim) for claim in claims],
+        "claims": [{name: _plain(value) for name, value in asdict(claim).items()} for claim in claims],
         "rows": rows,
     }
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(told))
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no number for what is not known."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
