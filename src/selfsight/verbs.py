@@ -44,6 +44,7 @@ VALIDATED = 0.3
 """Share of the labelled images that are asked for where the source has no val split."""
 DRAWN = 6
 SUPERVISED_EPOCHS = 20
+SEEN = "These images were trained on, without their labels: the set has no val split of its own."
 
 
 def backbone_of(described: Any) -> Backbone:
@@ -89,11 +90,9 @@ def evaluate(
     if tokens:
         subjects += beginnings(run, subjects[0].train, subjects[0].val, classes, seed)
     with console.status("evaluating") as status:
+        parts = (store.images[train], codes[train], store.images[val], codes[val])
         subjects += baseline_subjects(
-            store.images[train],
-            codes[train],
-            store.images[val],
-            codes[val],
+            *parts,
             classes,
             progress=lambda done, total: status.update(f"hand-made features: {done:,} of {total:,}"),
         )
@@ -101,9 +100,7 @@ def evaluate(
             subjects, chosen, seed, progress=lambda done, total: status.update(f"judging: {done} of {total}")
         )
     if source == recipe.source and not (store.splits == "val").any():
-        evaluation.notes.append(
-            "These images were trained on, without their labels: the set has no val split of its own."
-        )
+        evaluation.notes.append(SEEN)
     _keep(opened, evaluation, source)
     say_left_out(store, console, store.path / "skipped.csv")
     return evaluation
