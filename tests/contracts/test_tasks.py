@@ -25,8 +25,9 @@ from selfsight.together import Together
 from selfsight.train import State, train
 from selfsight.views import CodedViews, GeneratedViews, LearnedViews
 
-TASKS = [getattr(tasks, name) for name in tasks.__all__]
-TASKS.append(lambda: Together(tasks=(tasks.Rotation(), tasks.VICReg()), how="summed"))
+TASKS = {name: getattr(tasks, name) for name in tasks.__all__}
+TASKS["Together"] = lambda: Together(tasks=(tasks.Rotation(), tasks.VICReg()), how="summed")
+TASKS["MissingBox, whose"] = lambda: tasks.MissingBox(ask="whose")
 
 IMAGINED = {
     "two of many": lambda run: tasks.SimCLR(views=GeneratedViews(restorer=run)),
@@ -55,14 +56,11 @@ constant leaves 15 / 16 of it. That of Decompose and Saliency is the deviation o
 the batches here show the same sixteen, cropped otherwise (measured: 0.967)."""
 
 
-@pytest.fixture(
-    params=[*TASKS, *IMAGINED],
-    ids=[*(getattr(task, "__name__", "?").replace("<lambda>", "Together") for task in TASKS), *IMAGINED],
-)
+@pytest.fixture(params=[*TASKS, *IMAGINED])
 def task(request):
-    if isinstance(request.param, str):
+    if request.param in IMAGINED:
         return IMAGINED[request.param](request.getfixturevalue("restorer_run"))
-    return request.param()
+    return TASKS[request.param]()
 
 
 def batch_of(photographs, n=16, channels=3):
@@ -112,6 +110,19 @@ def test_loss_is_a_finite_scalar_whose_gradient_reaches_the_encoder(task, photog
     first = next(model.encoder.parameters())
     assert first.grad is not None
     assert first.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(("channels", "side"), [(1, 28), (3, 224)])
+@pytest.mark.parametrize("name", TASKS)
+def test_small_gray_and_large_coloured_pictures_are_asked_of(name, channels, side, photographs):
+    task, few = TASKS[name](), batch_of(photographs, 4, channels).images
+    images = torch.nn.functional.interpolate(few.float(), (side, side), mode="bilinear").byte()
+    example = task.prepare(Batch(images, torch.arange(4)), now())
+    encoder = Small(width=8).build(channels, side)
+    model = Model(encoder, task.parts(encoder))
+    task.loss(task.predict(model, example), example).loss.backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+    assert next(encoder.parameters()).grad.abs().sum() > 0
 
 
 def test_prepare_is_a_function_of_its_generator(task, photographs):

@@ -5,7 +5,7 @@ from itertools import permutations
 import pytest
 import torch
 
-from selfsight.maths.naming import appearance_shares, by_appearance, by_matching, doubt
+from selfsight.maths.naming import appearance_shares, by_appearance, by_matching, doubt, lacking_shares
 from selfsight.seeds import generator
 
 
@@ -29,6 +29,18 @@ def test_shares_are_those_of_all_shuffles(images, boxes):
         for cell, name in enumerate(renamed_slowly(row)):
             counted[cell, name] += 1 / len(rows)
     assert torch.allclose(appearance_shares(images, boxes), counted)
+
+
+@pytest.mark.parametrize(("images", "boxes"), [(2, 2), (2, 4), (3, 2)])
+def test_shares_where_the_last_has_every_name_as_often(images, boxes):
+    rows = set(permutations([image for image in range(images) for _ in range(boxes)]))
+    named = [renamed_slowly(row) for row in rows]
+    last = torch.tensor([row[-1] for row in named]).bincount(minlength=images)
+    counted = torch.zeros(images * boxes - 1, images, dtype=torch.float64)
+    for row in named:
+        for cell, name in enumerate(row[:-1]):
+            counted[cell, name] += 1 / (images * last[row[-1]])
+    assert torch.allclose(lacking_shares(images, boxes), counted)
 
 
 def test_matching_finds_the_naming_of_least_loss_and_overlooks_hidden_cells():

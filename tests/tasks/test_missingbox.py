@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from selfsight.batch import Batch, Now
+from selfsight.head import Tally
 from selfsight.images.views import Views
+from selfsight.maths.naming import by_appearance
 from selfsight.seeds import generator
 from selfsight.tasks import MissingBox
 
@@ -67,6 +69,20 @@ def test_the_others_order_does_not_tell_whose_it_is():
     alike = (owners[:, 1] == owners[:, 0]).float()
     assert float(alike[answers == 0].mean()) == pytest.approx(1 / 3, abs=0.06)
     assert float(alike[answers == 1].mean()) == pytest.approx(1 / 2, abs=0.06)
+
+
+def test_whose_follows_from_the_images_that_were_named():
+    """One who names every box that is there has told, by counting, which image lacks one."""
+    task = MissingBox(ask="whose", images=3, **PLAIN)
+    example = example_of(task, numbered(12, 2))
+    named = by_appearance(example.extras["owner"], 3)[:, :-1]
+    told = Tally()(20 * torch.nn.functional.one_hot(named, 3).float())
+    assert (told.argmax(1) == example.answer).all()
+    place = 20 * torch.nn.functional.one_hot(example.extras["place"][:, :-1], 4).float()
+    given = {"right": told, "image": 20 * torch.nn.functional.one_hot(named, 3).float(), "place": place}
+    assert {name: float(value) for name, value in task.loss(given, example).measures.items()} == {
+        "right": 1.0, "image": 1.0, "place": 1.0
+    }  # fmt: skip
 
 
 def test_zero_explains_nothing_and_the_truth_all():

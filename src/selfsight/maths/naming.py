@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import permutations
 
@@ -45,26 +46,64 @@ def appearance_shares(images: int, boxes: int) -> Tensor:
     -> (images * boxes, images) float64, rows sum to 1, exact. A constant answer can do no better than these shares;
     matching names by a constant answer does no better either (searched by descent: 2 x 4, 2 x 9 and 3 x 4 boxes).
     """
-    cells = images * boxes
+    return _shares(images, boxes, images * boxes, lambda state: 1.0)
+
+
+def lacking_shares(images: int, boxes: int) -> Tensor:
+    """The same of all cells but the last, where shuffles are kept such that the last has every name equally often.
+
+    -> (images * boxes - 1, images) float64, rows sum to 1, exact.
+    """
+
+    @cache
+    def last(state: State) -> tuple[float, ...]:
+        """How often the last cell has each name, once these boxes are left."""
+        if state.count(1) == 1 and sum(state) == 1 and len(state) == images:
+            return tuple(float(left) for left in state)
+        ways = [(chance, last(following)) for _, chance, following in _next(state, images, boxes)]
+        return tuple(sum(chance * ends[name] for chance, ends in ways) for name in range(images))
+
+    def even(state: State) -> float:
+        return sum(now / usual for now, usual in zip(last(state), last(()), strict=True)) / images
+
+    return _shares(images, boxes, images * boxes - 1, even)
+
+
+State = tuple[int, ...]
+"""Boxes still to come of each image that has a name."""
+
+
+def _shares(images: int, boxes: int, cells: int, weight: Callable[[State], float]) -> Tensor:
+    """(cells, images) how often each cell has each name; a shuffle that reaches a state counts as its weight says."""
     shares = torch.zeros(cells, images, dtype=torch.float64)
-    states: dict[tuple[int, ...], float] = {(): 1.0}  # boxes still to come of each image that has a name
+    states: dict[State, float] = {(): 1.0}
     for cell in range(cells):
-        following: dict[tuple[int, ...], float] = defaultdict(float)
-        for state, chance in states.items():
-            for name, left in enumerate(state):
-                came = chance * left / (cells - cell)
-                shares[cell, name] += came
-                following[(*state[:name], left - 1, *state[name + 1 :])] += came
-            if len(state) < images:
-                came = chance * (images - len(state)) * boxes / (cells - cell)
-                shares[cell, len(state)] += came
-                following[(*state, boxes - 1)] += came
-        states = {state: chance for state, chance in following.items() if chance}
+        reached: dict[State, float] = defaultdict(float)
+        for state, often in states.items():
+            for name, chance, following in _next(state, images, boxes):
+                shares[cell, name] += often * chance * weight(following)
+                reached[following] += often * chance
+        states = reached
     return shares
+
+
+def _next(state: State, images: int, boxes: int) -> Iterator[tuple[int, float, State]]:
+    """The name that the next cell may have, how likely, and what is left then."""
+    unnamed = (images - len(state)) * boxes
+    total = sum(state) + unnamed
+    for name, left in enumerate(state):
+        if left:
+            yield name, left / total, (*state[:name], left - 1, *state[name + 1 :])
+    if unnamed:
+        yield len(state), unnamed / total, (*state, boxes - 1)
 
 
 @cache
 def doubt(images: int, boxes: int) -> float:
     """Nats a box that a constant answer leaves open: which image, and which of its places. 0 < result for boxes > 1."""
-    shares = appearance_shares(images, boxes)
-    return float(-torch.xlogy(shares, shares).sum(1).mean()) + math.log(boxes)
+    return entropy(appearance_shares(images, boxes)) + math.log(boxes)
+
+
+def entropy(shares: Tensor) -> float:
+    """Nats a row that is named by its shares (K, n) alone, on average."""
+    return float(-torch.xlogy(shares, shares).sum(1).mean())
