@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from siamese import Cosine, Products, Siamese, journals, journals_encoder, our_encoder, ours
+from journal.siamese import Cosine, Products, Siamese, journals, journals_encoder, our_encoder, ours
 from torch import Tensor, nn
 
 import selfsight

@@ -1,6 +1,6 @@
 """The journal's table of 8/17, settled: four rungs, its network and ours, its failures, and its open questions.
 
-    python benchmarks/journal --data DATA --out benchmarks/results/journal_003.json [--seeds 3] [--others 1] [--quick]
+    python benchmarks/journal_003.py --data DATA --out benchmarks/results/journal_003.json [--seeds 3] [--others 1] [--quick]
 
 DATA holds `emoji` as class folders under train/ and val/ (benchmarks/README.md); images are made 32 pixels wide. Every row
 is one training: what was varied, the rung, the seed, the right share (or mean error of a share) on images trained on and
@@ -10,22 +10,18 @@ ends; a second call goes on where the first stopped.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
+import numpy as np
+import torch
+from journal.arms import ARMS, RUNGS, Arm, trained, verdict
+from record import Claim, conclude, kept, parser
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from arms import ARMS, RUNGS, Arm, trained, verdict  # noqa: E402
-from record import Claim, conclude, kept, parser  # noqa: E402
-
-import selfsight  # noqa: E402
-from selfsight.sources import guess  # noqa: E402
-from selfsight.store import Packing, pack  # noqa: E402
+import selfsight
+from selfsight.sources import guess
+from selfsight.store import Packing, pack
 
 LADDER = ("ours", "the journal's network")
 """Arms that climb all four rungs."""
