@@ -112,8 +112,18 @@ def test_transfer_tells_each_number_of_epochs_with_and_without_the_prior(trained
     assert asked == {f"fine-tuning ({n} epochs{more})" for n in (1, 2) for more in ("", tied)}
     with pytest.raises(UserError, match="whole numbers such as 5,20, not 'five'"):
         run(["transfer", trained, "--epochs", "five"])
-    with pytest.raises(UserError, match="at least 1"):
-        run(["transfer", trained, "--epochs", "0"])
+    for wrong in (["--epochs", "0"], ["--minutes", "0"], ["--minutes", "nan"]):
+        with pytest.raises(UserError, match="epochs are at least 1 and minutes above 0"):
+            run(["transfer", trained, *wrong])
+
+
+def test_transfer_for_some_minutes(trained, capsys):
+    assert run(["transfer", trained, "--minutes", "0.01", "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)["scores"]
+    asked = {score["probe"] for score in scores if score["subject"] == "trained"}
+    assert asked == {f"fine-tuning (0.01 minutes{more})" for more in ("", ", val classes only, balanced")}
+    with pytest.raises(UserError, match=r"numbers such as 0\.5,2, not 'two'"):
+        run(["transfer", trained, "--minutes", "two"])
 
 
 @pytest.mark.parametrize("ending", [".npz", ".parquet"])

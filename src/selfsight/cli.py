@@ -136,18 +136,18 @@ def transfer(words: Words) -> int:
     parser = _parser("transfer", "Fine-tune a run's encoder on train and judge it on val, as ImageWang's rules ask.")
     parser.add_argument("run", help="the run's folder")
     parser.add_argument("--data", help="labelled images with train and val; the run's own where not given")
-    parser.add_argument("--epochs", default="5,20,80,200", help="comma-separated (default: 5,20,80,200)")
+    parser.add_argument("--epochs", default="", help="comma-separated (default: 5,20,80,200)")
+    parser.add_argument("--minutes", default="", help="of training instead of epochs, or beside them; comma-separated")
     parser.add_argument("--supervised", action="store_true", help="also train the same encoder from scratch")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
     given = parser.parse_args(words)
-    if not all(number.strip().isdigit() for number in given.epochs.split(",")):
-        raise UserError(f"--epochs is a list of whole numbers such as 5,20, not {given.epochs!r}.")
-    from selfsight.examination import print_evaluation
+    from selfsight.examination import numbers, print_evaluation
     from selfsight.verbs import transfer as tune
 
-    epochs = [int(number) for number in given.epochs.split(",")]
-    evaluation = tune(given.run, given.data, epochs=epochs, supervised=given.supervised, seed=given.seed)
+    epochs, minutes = numbers("--epochs", given.epochs, int), numbers("--minutes", given.minutes, float)
+    beside = {"supervised": given.supervised, "seed": given.seed}
+    evaluation = tune(given.run, given.data, epochs=epochs, minutes=minutes, **beside)
     print_evaluation(evaluation, as_json=given.json)
     return 0
 

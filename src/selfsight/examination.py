@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from selfsight.errors import UserError, nearest
 from selfsight.probe import Probe
 
 if TYPE_CHECKING:
     from selfsight.evaluation import Comparison, Evaluation
+
+Number = TypeVar("Number", int, float)
 
 BESIDE = 6
 """Subjects that a table has room for side by side."""
@@ -39,6 +41,15 @@ def chosen(names: str, *, within_val: bool = False, balanced: bool = False) -> l
     if not asked:
         raise UserError(f"No probe was named. Give some of {', '.join(PROBES)}, or all.")
     return [made[name] for name in asked]
+
+
+def numbers(word: str, given: str, kind: type[Number]) -> list[Number]:
+    """The numbers of a comma-separated list. Raises UserError, which names the word, where one is none."""
+    try:
+        return [kind(each) for each in given.split(",") if each.strip()]
+    except ValueError:
+        told = "whole numbers such as 5,20" if kind is int else "numbers such as 0.5,2"
+        raise UserError(f"{word} is a list of {told}, not {given!r}.") from None
 
 
 def print_evaluation(evaluation: Evaluation, as_json: bool = False) -> None:

@@ -110,7 +110,8 @@ def transfer(
     run: str | os.PathLike[str],
     data: Any = None,
     *,
-    epochs: Sequence[int] = (5, 20, 80, 200),
+    epochs: Sequence[int] = (),
+    minutes: Sequence[float] = (),
     supervised: bool = False,
     seed: int = 0,
     console: Console | None = None,
@@ -118,18 +119,19 @@ def transfer(
     """Fine-tunes a run's encoder on the train split and judges it on val, as the ImageWang leaderboard asks.
 
     There validation holds classes of which training has a tenth as many images as of the others, and a network that
-    follows the prior scores near nothing. So each number of epochs is told twice: as it is, and with every class drawn
-    as often and only validation's predicted. data: labelled images with train and val; the run's own where not given.
-    Raises UserError where there are no labels, or a number of epochs is below 1.
+    follows the prior scores near nothing. So each length is told twice: as it is, and with every class drawn as often
+    and only validation's predicted. epochs, minutes: the lengths; 5, 20, 80 and 200 epochs where neither is given.
+    data: labelled images with train and val; the run's own where not given. Raises UserError where there are no labels,
+    a number of epochs is below 1, or minutes are not above 0.
     """
     from selfsight.probes import FineTune
 
-    if not epochs or min(epochs) < 1:
-        raise UserError(f"epochs are one or more numbers of at least 1, not {list(epochs)}.")
+    if min(epochs, default=1) < 1 or not min(minutes, default=1.0) > 0:
+        raise UserError(f"epochs are at least 1 and minutes above 0, not {list(epochs)} and {list(minutes)}.")
+    lengths: list[dict[str, Any]] = [{"minutes": each} for each in minutes]
+    lengths += [{"epochs": each} for each in epochs or (() if minutes else (5, 20, 80, 200))]
     probes = [
-        FineTune(epochs=number, least=0, balanced=even, restrict_to_val=even)
-        for number in epochs
-        for even in (False, True)
+        FineTune(**length, least=0, balanced=even, restrict_to_val=even) for length in lengths for even in (False, True)
     ]
     return evaluate(run, data, probes=probes, supervised=supervised, seed=seed, console=console)
 

@@ -12,7 +12,7 @@ from torch import nn
 from selfsight.errors import UserError
 from selfsight.probe import Labelled, Subject
 from selfsight.probes import FineTune
-from selfsight.probes.finetune import rate_share
+from selfsight.probes.finetune import _timed, rate_share
 
 QUICK = FineTune(epochs=1, frozen_epochs=1, least=0, batch=16, flip=False, crop=1.0)
 
@@ -116,6 +116,24 @@ def test_rates_rise_then_fall() -> None:
     assert max(shares) == 1 == shares[9]
     assert shares[9:] == sorted(shares[9:], reverse=True)
     assert shares[-1] < 0.01
+
+
+def test_minutes_are_kept_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter(range(1000))
+    monkeypatch.setattr("selfsight.probes.finetune.time.monotonic", lambda: next(now))
+    steps = list(_timed(2))  # a second between any two looks at the clock
+    assert [step for step, _ in steps] == list(range(120))
+    shares = [share for _, share in steps]
+    assert max(shares) == pytest.approx(1, abs=1e-3)
+    assert shares.index(max(shares)) in (11, 12)
+    assert shares[-1] < 0.01
+
+
+def test_minutes_train_both_parts() -> None:
+    factory = _Factory()
+    score = next(iter(replace(QUICK, minutes=0.005).scores(_subject(factory), 0)))
+    assert score.probe == "fine-tuning (0.005 minutes)"
+    assert _moved(factory)
 
 
 def test_label_smoothing_keeps_answers_modest() -> None:

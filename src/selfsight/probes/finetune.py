@@ -11,6 +11,7 @@ Shapes: N training images, M validation images, C channels, H height, W width, D
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -25,6 +26,9 @@ from selfsight.probes.accuracy import accuracy_scores, decide
 from selfsight.probes.order import content_order
 from selfsight.probes.sound import require_sound
 
+CLOCK = 10_000
+"""Parts of the time that rates tell apart, where minutes are given."""
+
 
 @dataclass(frozen=True)
 class FineTune(Probe):
@@ -33,6 +37,8 @@ class FineTune(Probe):
 
     epochs: int = 5
     """Times all training images are seen with both parts training, >= 0."""
+    minutes: float = 0.0
+    """Instead of `epochs`, minutes of the clock with both parts training; two calls then differ. 0: epochs."""
     frozen_epochs: int = 1
     """Times before that, with the head alone training, >= 0."""
     least: int = 200
@@ -66,7 +72,8 @@ class FineTune(Probe):
             )
         predicted = decide(subject, values, self.restrict_to_val)
         setting = (", val classes only" if self.restrict_to_val else "") + (", balanced" if self.balanced else "")
-        name = f"fine-tuning ({self._epochs(len(subject.train.labels))[1]} epochs{setting})"
+        epochs = f"{self._epochs(len(subject.train.labels))[1]} epochs"
+        name = f"fine-tuning ({f'{self.minutes:g} minutes' if self.minutes else epochs}{setting})"
         yield from accuracy_scores(subject, name, predicted, seed)
 
     def _epochs(self, count: int) -> tuple[int, int]:
@@ -114,12 +121,11 @@ class FineTune(Probe):
             if not frozen:
                 groups.append({"params": list(encoder.parameters()), "rate": self.encoder_rate})
             optimizer = torch.optim.AdamW(groups, lr=self.head_rate, weight_decay=0.01)
-            steps = epochs * len(starts)
-            for step in range(steps):
+            for step, share in _timed(self.minutes) if self.minutes and not frozen else _counted(epochs * len(starts)):
                 if step % len(starts) == 0:
                     shuffled = order[self._drawn(train.labels[order], generator)]
                 for group in optimizer.param_groups:
-                    group["lr"] = group["rate"] * rate_share(step, steps)
+                    group["lr"] = group["rate"] * share
                 which = shuffled[starts[step % len(starts)] :][: self.batch]
                 images = self._augment(_pixels(train.images[which]), generator).to(device)
                 with torch.set_grad_enabled(not frozen):
@@ -161,6 +167,19 @@ class FineTune(Probe):
             for start in range(0, len(val.images), 256)
         ]
         return torch.cat(parts).numpy()
+
+
+def _counted(steps: int) -> Iterator[tuple[int, float]]:
+    """So many steps, each with its share of the highest rate."""
+    return ((step, rate_share(step, steps)) for step in range(steps))
+
+
+def _timed(minutes: float) -> Iterator[tuple[int, float]]:
+    """The same by the clock: as many steps as begin before the time is over, at least one."""
+    began, gone, step = time.monotonic(), 0.0, 0
+    while gone < 1:
+        yield step, rate_share(int(CLOCK * gone), CLOCK)
+        gone, step = (time.monotonic() - began) / (60 * minutes), step + 1
 
 
 def rate_share(step: int, steps: int) -> float:
