@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 from asking import found
+from blobs import alarms, conv_net, noise, of_pictures, photographs
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss, normalize
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
-from selfsight.check import Check, Grade
+from selfsight.check import Grade
 from selfsight.checks.batch_variety import BatchVariety
 from selfsight.checks.label_map import LabelMap
 from selfsight.checks.shortcut import Shortcut
@@ -21,46 +22,6 @@ from selfsight.checks.unrelated_labels import UnrelatedLabels
 from selfsight.observations.numbering import renumbered, understood
 from selfsight.planted import Quarters, tiny
 from selfsight.program import Program
-
-
-def alarms(check: Check, program: Program) -> list[tuple[Grade, str]]:
-    return [(finding.grade, finding.cause) for finding in found(check, program) if finding.alarms]
-
-
-def photographs(count: int = 96, side: int = 16, seed: int = 0) -> Tensor:
-    """(count, 3, side, side) soft coloured blobs: neighbouring pixels and channels agree, as in photographs."""
-    drawn = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(count, 1, 4, 4, generator=drawn) + 0.3 * torch.rand(count, 3, 4, 4, generator=drawn)
-    return nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")
-
-
-def noise(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def conv_net(outputs: int = 3, channels: int = 3) -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(channels, 8, 3, stride=2, padding=1),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(32, outputs),
-    )
-
-
-def of_pictures(pictures: Tensor, labels: Tensor | None = None, **more: Any) -> Program:
-    """A classifier of these pictures."""
-    labels = torch.arange(len(pictures)) % 3 if labels is None else labels
-    data = TensorDataset(pictures, labels)
-    channels = pictures.shape[1]
-    return tiny(
-        **{
-            "batches": lambda: DataLoader(data, batch_size=16, shuffle=True),
-            "model": lambda: conv_net(3, channels),
-            **more,
-        }
-    )
-
 
 # -------------------------------------------------------------------------------------------------------- D105, batches
 
