@@ -87,9 +87,9 @@ def evaluate(
     chosen = list(probes) if probes is not None else [KNN(), Logistic()]
     if supervised:
         subjects.append(_supervised(subjects[1], seed))
-    if tokens:
-        subjects += beginnings(run, subjects[0].train, subjects[0].val, classes, seed)
     with console.status("evaluating") as status:
+        if tokens:
+            subjects += beginnings(run, subjects[0].train, subjects[0].val, classes, seed)
         parts = (store.images[train], codes[train], store.images[val], codes[val])
         subjects += baseline_subjects(
             *parts,

@@ -9,8 +9,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from examinations import lines_of
 from record import Claim
+
+from doctor_examinations.examining import lines_of
 
 Z = 1.96
 BARS = {

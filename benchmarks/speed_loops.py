@@ -1,6 +1,6 @@
 """One way to learn from a folder by SimCLR, in a process of its own: prints images a second.
 
-    python loops.py NAME --encoder small|resnet18 --folder IMAGES --seconds 15 [--workers 2]
+    python speed_loops.py NAME --encoder small|resnet18 --folder IMAGES --seconds 15 [--workers 2]
 
 The same encoder (selfsight's, at its size), projector sizes, temperature, views in distribution, and batch for all. What
 differs is how each is run: `plain` as tutorials write it, `tuned` as one who knows processors would, `lightly` as its

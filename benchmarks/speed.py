@@ -1,9 +1,9 @@
 """How much faster, than whom, and how near to the limit?
 
-    python benchmarks/speed --out benchmarks/results/speed.json [--rounds 3] [--work runs/speed] [--quick]
+    python benchmarks/speed.py --out benchmarks/results/speed.json [--rounds 3] [--work runs/speed] [--quick]
 
 SimCLR on a folder of 6,000 JPEGs of 64 pixels (pieces of scikit-image's photographs, made in WORK), batches of 128, end to
-end, by every way of `loops.py`, each in a process of its own, in turn, so that a load on the machine meets all alike. lightly
+end, by every way of `speed_loops.py`, each in a process of its own, in turn, so that a load on the machine meets all alike. lightly
 runs in an environment of its own, made in WORK with this machine's pip; where it cannot be made, it is named and left out.
 Also: the share of the ceiling, the step of a ViT-tiny beside timm's as it comes, one busy neighbour, and how long
 `selfsight --help` and the first step take. A claim is the median of the rounds' ratios, its interval their range.
@@ -20,15 +20,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
-sys.path[:0] = [str(HERE.parent)]
+import numpy as np
+import torch
+from PIL import Image
+from record import Claim, conclude, parser
+from rich.console import Console
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from PIL import Image  # noqa: E402
-from record import Claim, conclude, parser  # noqa: E402
-from rich.console import Console  # noqa: E402
+HERE = Path(__file__).parent
+ROOT = HERE.parent
 
 IMAGES = 6000
 WORKERS = (0, 1, 2)
@@ -120,7 +119,7 @@ def beside_a_neighbour(words: Any, python: str, folder: str) -> Iterator[dict[st
 
 
 def _run(python: Any, name: str, encoder: str, folder: str, words: Any, workers: int) -> dict[str, Any]:
-    command = [python, str(HERE / "loops.py"), name, "--encoder", encoder, "--folder", folder]
+    command = [python, str(HERE / "speed_loops.py"), name, "--encoder", encoder, "--folder", folder]
     command += ["--seconds", str(words.seconds), "--workers", str(workers)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -1,6 +1,6 @@
 """How often is the doctor right? Faulty, doubly faulty, healthy and odd programs are examined, beside rival rules.
 
-    python benchmarks/doctor --out FILE [--quick] [--hosts classifier simclr ...] [--jobs 2] [--work FOLDER]
+    python benchmarks/doctor.py --out FILE [--quick] [--hosts classifier simclr ...] [--jobs 2] [--work FOLDER]
 
 Only faults that are proven harmful on their host count (see `doctor_programs/killed.py`); survivors are listed as
 latent. Every examination is kept in FOLDER as it ends, and a second call goes on where the first stopped.
@@ -8,18 +8,14 @@ latent. Every examination is kept in FOLDER as it ends, and a second call goes o
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
-
-from examinations import examined, subjects  # noqa: E402
-from record import conclude, parser  # noqa: E402
-from tally import claims, rows_of  # noqa: E402
+from doctor_examinations.examining import examined, subjects
+from doctor_examinations.tally import claims, rows_of
+from record import conclude, parser
 
 QUICK_HOSTS = ("classifier",)
-KILLED = HERE.parent / "results" / "killed.jsonl"
+KILLED = Path(__file__).parent / "results" / "killed.jsonl"
 """What `python -m doctor_programs.killed` found; taken where FOLDER holds no newer killed.jsonl."""
 
 

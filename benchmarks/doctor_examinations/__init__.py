@@ -1,0 +1,1 @@
+"""Examinations of many programs, some at a time, and what they come to."""
