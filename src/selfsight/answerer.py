@@ -15,6 +15,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Generator, Tensor, nn
 
+from selfsight.bf16 import bf16_is_native
 from selfsight.corruption import Corrupted, Corruption
 from selfsight.encoder import Encoder
 from selfsight.errors import UserError
@@ -103,10 +104,7 @@ def halves(precision: Precision, device: str) -> bool:
     """
     if precision != "auto":
         return precision == "bf16-mixed"
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    return bool(device == "cpu" and torch.backends.mkldnn.is_available() and supported and supported())
+    return bf16_is_native(device)
 
 
 def kept(path: str) -> Answerer:

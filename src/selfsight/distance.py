@@ -17,6 +17,11 @@ from selfsight.encoder import Encoder
 class Gauge(nn.Module, abc.ABC):
     """A built distance: differentiable, without anything that is trained, and without draws."""
 
+    @property
+    def squares(self) -> tuple[float, float] | None:
+        """Weights of squared differences of pixels and of neighbours' differences, where the distance is just these."""
+        return None
+
     @abc.abstractmethod
     def forward(self, answers: Tensor, truth: Tensor) -> Tensor:
         """answers (N, K, C, s, s) and truth (N, C, s, s) in [0, 1] -> (N, K), at least 0, 0 for equal pictures.

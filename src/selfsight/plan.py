@@ -17,6 +17,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 
 from selfsight.batch import Batch
+from selfsight.bf16 import bf16_is_native
 from selfsight.corruption import Corruption
 from selfsight.encoder import without_weights
 from selfsight.errors import UserError
@@ -145,14 +146,6 @@ def start(recipe: Recipe, plan: Plan, fabric: Fabric, model: Model | None = None
     """A training at step 0."""
     model = model or build(recipe, plan.size, plan.channels)
     return State(recipe.task, model, recipe.optimizer, fabric, steps=plan.steps, seed=recipe.seed, growth=recipe.growth)
-
-
-def bf16_is_native() -> bool:
-    """Whether the processor or GPU computes in bf16 itself."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    return bool(torch.backends.mkldnn.is_available() and supported and supported())
 
 
 def _require_growable(recipe: Recipe, images: np.ndarray, where: np.ndarray) -> None:

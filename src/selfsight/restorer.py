@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,20 @@ State = tuple[Tensor, ...]
 
 SEEDS = 2**31
 """Seeds are below this: torch's generator on the CPU reads 32 bits."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Pictures that a level is asked about, but for the codes."""
+
+    left: Tensor
+    """(N, C, s, s) at the level's side s."""
+    state: State | None
+    """Of N pictures; None at level 0."""
+    z: Tensor | None
+    """(N, D), where the restorer is given embeddings."""
+    seen: Tensor
+    """What `Stack.look` gave."""
 
 
 class Stack(nn.Module, abc.ABC):
@@ -47,6 +62,26 @@ class Stack(nn.Module, abc.ABC):
         None at level 0; z (N, D) or None -> answers (N K, C, s, s) in [0, 1], and a state of N K pictures. What does
         not depend on the code is computed once a picture.
         """
+
+    def glances(self, left: Tensor) -> bool:
+        """Whether `look` and `glance` are there for such pictures, and much quicker than `level`."""
+        return False
+
+    def look(self, l: int, left: Tensor, state: State | None) -> Tensor:
+        """What does not depend on the code, for `glance` and `level`; a row a picture."""
+        raise NotImplementedError
+
+    def exactly(self, l: int, asked: Asked, code: Tensor) -> tuple[Tensor, State]:
+        """As `level`, of what was looked at already."""
+        raise NotImplementedError
+
+    def glance(self, l: int, asked: Asked, code: Tensor, truth: Tensor, weights: tuple[float, float]) -> Tensor:
+        """Roughly how far each of one level's answers is from the truth.
+
+        code (N K, F); truth (N, C, s, s); weights of squared differences of pixels and of neighbours' differences ->
+        (N, K), to some thousandths.
+        """
+        raise NotImplementedError
 
     def forward(self, left: Tensor, codes: Sequence[Tensor], z: Tensor | None = None) -> list[Tensor]:
         """left (N, C, H, W) in [0, 1], one code a level (N, F), z (N, D) or None -> an answer a level, coarse first."""

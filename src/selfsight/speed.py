@@ -18,8 +18,9 @@ from rich.console import Console
 
 from selfsight.allocator import keep_memory
 from selfsight.batch import Batch, Now
+from selfsight.bf16 import bf16_is_native
 from selfsight.images.views import COMPILED
-from selfsight.plan import bf16_is_native, build, resident, solitary
+from selfsight.plan import build, resident, solitary
 from selfsight.recipe import Precision, Recipe
 from selfsight.seeds import generator
 from selfsight.store import Store

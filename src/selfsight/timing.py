@@ -18,8 +18,9 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader, Dataset
 
+from selfsight.bf16 import bf16_is_native
 from selfsight.images.decode import fitted, to_picture
-from selfsight.plan import bf16_is_native, time_steps
+from selfsight.plan import time_steps
 from selfsight.recipe import Recipe
 from selfsight.source import Item
 from selfsight.store import Store

@@ -85,6 +85,12 @@ def test_finals_are_frozen_documented_and_not_overridden():
             )
 
 
+@pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs" / "tasks").iterdir()))
+def test_a_tasks_page_tells_when_it_is_good_what_shortcut_it_invites_and_what_it_gave(page):
+    told = (ROOT / "docs" / "tasks" / page).read_text(encoding="utf-8").lower()
+    assert [word for word in ("**good**", "poor", "shortcut", "cost and gave") if word not in told] == []
+
+
 def test_readme_names_every_command_and_file():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for name in COMMANDS:

@@ -47,5 +47,9 @@ class _Pixels(Gauge):
         super().__init__()
         self.given = given
 
+    @property
+    def squares(self) -> tuple[float, float] | None:
+        return (self.given.pixels, self.given.gradients) if self.given.difference == "squared" else None
+
     def forward(self, answers: Tensor, truth: Tensor) -> Tensor:
         return pixels_apart(answers, truth, self.given.pixels, self.given.gradients, self.given.difference)

@@ -24,15 +24,19 @@ the whole picture, D embedding. Inside, maps are (N, K, h, h, W): channels last,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from selfsight.bf16 import bf16_is_native
 from selfsight.images.lab import to_lab, to_srgb
-from selfsight.restorer import Restorer, Stack, State, halved
+from selfsight.restorer import Asked, Restorer, Stack, State, halved
 
+COMPILED = find_spec("numba") is not None
+"""Many answers are glanced at by compiled code where numba is installed."""
 AB = 50.0
 """Units of a and b in one unit of what is said: in six photographs of scikit-image a and b deviate by 3 to 20, and what
 a fresh net says by 0.05 to 0.15."""
@@ -106,19 +110,50 @@ class Scales(Stack):
                 f"this restorer was built for embeddings of {self.dim} numbers (0: none), and "
                 f"{'none' if z is None else tuple(z.shape)} came: build it with dim, or leave z out"
             )
+        return self.exactly(l, Asked(left, state, z, self.look(l, left, state)), code)
+
+    def look(self, l: int, left: Tensor, state: State | None) -> Tensor:
         scale: Any = self.scales[l]
-        folded = fold(inside(left), scale.fold)
-        said, features = scale.decide(scale.look(folded, state), code, z)
-        base = folded.new_zeros(()) if self.colour else folded
-        if state is not None:  # what the level before changed, for each of the pixels that one has become
-            base = base + inside(state[2]).repeat(1, 1, 1, 1, scale.fold**2)
-        said = unfold(said.to(left.dtype).add_(base), scale.fold)  # under autocast, pictures keep their precision
+        return scale.look(fold(inside(left), scale.fold), state)
+
+    def exactly(self, l: int, asked: Asked, code: Tensor) -> tuple[Tensor, State]:
+        scale: Any = self.scales[l]
+        left, state = asked.left, asked.state
+        said, features = scale.decide(asked.seen, code, asked.z)
+        said = said.to(left.dtype)  # under autocast, pictures keep their precision
+        said = unfold(said.add_(self._base(scale, fold(inside(left), scale.fold), state)), scale.fold)
         last = l + 1 == self.levels
         if self.colour:
             answer = _coloured(inside(left), said)
             return outside(answer), () if last else (features, outside(answer), outside(said))
         answer = Held.apply(said) if torch.is_grad_enabled() else said.clamp_(0, 1)
         return outside(answer), () if last else (features, outside(answer), outside(answer - inside(left)))
+
+    def _base(self, scale: Any, folded: Tensor, state: State | None) -> Tensor:
+        """What a level's changes are added to, folded."""
+        base = folded.new_zeros(()) if self.colour else folded
+        if state is None:
+            return base
+        # what the level before changed, for each of the pixels that one has become
+        return base + inside(state[2]).repeat(1, 1, 1, 1, scale.fold**2)
+
+    def glances(self, left: Tensor) -> bool:
+        there = COMPILED and bf16_is_native(left.device.type) and self.lengths[0] > 0 and not self.colour
+        return there and left.device.type == "cpu" and left.dtype == torch.float32
+
+    @torch.no_grad()
+    def glance(self, l: int, asked: Asked, code: Tensor, truth: Tensor, weights: tuple[float, float]) -> Tensor:
+        from selfsight.glance import distances  # its import compiles, or reads what was compiled
+
+        scale: Any = self.scales[l]
+        style, seen = scale.style, inside(asked.seen)[:, 0]
+        factor, shift = (x.flatten(2) for x in style(code, asked.z, len(seen)))
+        grain = style.grain if style.grain is not None else seen.new_zeros(0, seen.shape[-1])
+        noise = code[:, style.whole :].reshape(*factor.shape[:2], seen.shape[1] * seen.shape[2], len(grain))
+        folded = fold(inside(asked.left), scale.fold)
+        base = outside(unfold(self._base(scale, folded, asked.state), scale.fold))
+        last = (scale.last.weight, scale.last.bias)
+        return distances(seen, (1 + factor, shift), (noise, grain), last, base, truth, weights)
 
 
 def _coloured(left: Tensor, change: Tensor) -> Tensor:
