@@ -32,8 +32,8 @@ def dots(title: str, panels: Mapping[str, Mapping[str, Dot]], looks: Mapping[str
         f'<text x="12" y="22" font-size="15" fill="#222">{escape(title)}</text>',
     ]
     for i, look in enumerate(dict.fromkeys(looks.values())):
-        parts.append(f'<circle cx="{20 + 150 * i}" cy="40" r="4" fill="{COLOURS[look]}"/>')
-        parts.append(f'<text x="{30 + 150 * i}" y="44" fill="#555">{escape(MEANING[look])}</text>')
+        parts.append(f'<circle cx="{20 + 175 * i}" cy="40" r="4" fill="{COLOURS[look]}"/>')
+        parts.append(f'<text x="{30 + 175 * i}" y="44" fill="#555">{escape(MEANING[look])}</text>')
     for i, name in enumerate(names):
         y = HEAD + ROW * (i + 0.5)
         if i % 2 == 0:

@@ -12,10 +12,10 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from journal.siamese import Cosine, Products, Siamese, journals, journals_encoder, our_encoder, ours
 from torch import Tensor, nn
 
 import selfsight
+from journal.siamese import Cosine, Products, Siamese, journals, journals_encoder, our_encoder, ours
 from selfsight.batch import Batch, Example, Now
 from selfsight.comparison import Comparison
 from selfsight.encoder import Encoder
