@@ -105,11 +105,6 @@ class Scales(Stack):
     def level(
         self, l: int, left: Tensor, code: Tensor, state: State | None = None, z: Tensor | None = None
     ) -> tuple[Tensor, State]:
-        if (z is not None) != bool(self.dim):
-            raise ValueError(
-                f"this restorer was built for embeddings of {self.dim} numbers (0: none), and "
-                f"{'none' if z is None else tuple(z.shape)} came: build it with dim, or leave z out"
-            )
         return self.exactly(l, Asked(left, state, z, self.look(l, left, state)), code)
 
     def look(self, l: int, left: Tensor, state: State | None) -> Tensor:
@@ -118,8 +113,13 @@ class Scales(Stack):
 
     def exactly(self, l: int, asked: Asked, code: Tensor) -> tuple[Tensor, State]:
         scale: Any = self.scales[l]
-        left, state = asked.left, asked.state
-        said, features = scale.decide(asked.seen, code, asked.z)
+        left, state, z = asked.left, asked.state, asked.z
+        if (z is not None) != bool(self.dim):
+            raise ValueError(
+                f"this restorer was built for embeddings of {self.dim} numbers (0: none), and "
+                f"{'none' if z is None else tuple(z.shape)} came: build it with dim, or leave z out"
+            )
+        said, features = scale.decide(asked.seen, code, z)
         said = said.to(left.dtype)  # under autocast, pictures keep their precision
         said = unfold(said.add_(self._base(scale, fold(inside(left), scale.fold), state)), scale.fold)
         last = l + 1 == self.levels
