@@ -28,7 +28,6 @@ def case(restorer=SHORT, channels=3, size=28, n=3, k=20, dim=0):
 
 
 @needed
-@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(
     ("restorer", "channels", "size", "dim"),
     [
@@ -37,8 +36,7 @@ def case(restorer=SHORT, channels=3, size=28, n=3, k=20, dim=0):
         (CamNet(width=5, widest=5, grains=3, blocks=0), 3, 64, 4),
     ],
 )
-def test_every_levels_distances_are_those_of_its_answers(restorer, channels, size, dim, threads, monkeypatch):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+def test_every_levels_distances_are_those_of_its_answers(restorer, channels, size, dim):
     gauge = Pixels(pixels=0.7, gradients=1.3).build(channels)
     stack, left, truth, seeds, z = case(restorer, channels, size, dim=dim)
     state = None

@@ -3,17 +3,14 @@
 What a level of a CAM-Net decides by its code is little, and torch makes it in a dozen passes over memory. Here one pass
 scales, shifts, adds noise and cuts off, torch's convolution in bf16 says what is changed, and a second pass holds that
 against the truth, without any answer being written. It is rough as bf16 is; who needs the distance measures again.
-Compiled by numba, kept as `selfsight.compiled` is.
+Compiled by numba, kept as `selfsight.compiled` is. The passes run in one thread: torch's own keep spinning after a
+convolution, and two more beside them took half as long again as one.
 
 Shapes: N pictures, K codes a picture, h the side a level works at, W width, G noise channels, C channels, f pixels a
 side that are channels of one place, S = f h. Numbers are float32, bf16 the upper half of one, as uint16.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import torch
@@ -48,33 +45,22 @@ def distances(
     rows = [_plain(x.permute(0, 2, 3, 1).flatten(2)) for x in (base, truth)]
     each = [_plain(x) for x in (seen.flatten(1, 2), *style, noise[0])]
     far = np.empty((n, k), np.float32)
-    some = max(torch.get_num_threads(), FITS // (k * h * h * width))
+    some = max(1, FITS // (k * h * h * width))
     heard = np.empty((min(n, some), k, h * h * width), np.uint16)
     for first in range(0, n, some):
         at = slice(first, first + some)
         made = heard[: len(far[at])]
-        _spread(_heard, [x[at] for x in each], [grain], made)
+        _heard(*(x[at] for x in each), grain, made)
         maps = torch.from_numpy(made).view(torch.bfloat16).view(-1, h, h, width).permute(0, 3, 1, 2)
         with torch.autocast("cpu", enabled=False):
             said = F.conv2d(maps, weight, bias, padding=1)
         words = said.permute(0, 2, 3, 1).contiguous().view(torch.int16).numpy().view(np.uint16)
-        _spread(_held_against, [words.reshape(-1, k, h, h, words.shape[-1]), *(x[at] for x in rows)], squares, far[at])
+        _held_against(words.reshape(-1, k, h, h, words.shape[-1]), *(x[at] for x in rows), *squares, far[at])
     return torch.from_numpy(far)
 
 
 def _plain(x: Tensor) -> np.ndarray:
     return x.detach().float().contiguous().numpy()
-
-
-def _spread(kernel: Callable[..., Any], each: list[np.ndarray], more: list[Any], out: np.ndarray) -> None:
-    """The kernel on some pictures a thread: `each` and `out` have a row a picture."""
-    size = max(1, -(-len(out) // torch.get_num_threads()))
-    parts = [slice(first, first + size) for first in range(0, len(out), size)]
-    if len(parts) == 1:
-        kernel(*each, *more, out)
-        return
-    with ThreadPoolExecutor(len(parts)) as pool:  # anew each time: threads do not survive a fork
-        list(pool.map(lambda at: kernel(*(one[at] for one in each), *more, out[at]), parts))
 
 
 @njit(
