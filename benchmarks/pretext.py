@@ -55,7 +55,7 @@ VIEWS = {"emoji": COLOURFUL, "fashion_mnist": GARMENTS, "patches_gray": selfsigh
 COMPARED = ("SimCLR", "VICReg", "BYOL")
 """What a puzzle is held against."""
 REFERENCES = ("raw pixels", "hand-made features", "untrained", "supervised")
-QUICK = ("SimCLR", "Rotation", "Unmix", "Quadrants", "WhichTransform")
+QUICK = ("SimCLR", "Rotation", "Quadrants")
 
 
 @dataclass(frozen=True)
