@@ -112,7 +112,7 @@ def test_transfer_tells_each_number_of_epochs_with_and_without_the_prior(trained
     assert asked == {f"fine-tuning ({n} epochs{more})" for n in (1, 2) for more in ("", tied)}
     with pytest.raises(UserError, match="whole numbers such as 5,20, not 'five'"):
         run(["transfer", trained, "--epochs", "five"])
-    for wrong in (["--epochs", "0"], ["--minutes", "0"], ["--minutes", "nan"]):
+    for wrong in (["--epochs", "0"], ["--minutes", "0"], ["--minutes", "nan"], ["--minutes", "inf"]):
         with pytest.raises(UserError, match="epochs are at least 1 and minutes above 0"):
             run(["transfer", trained, *wrong])
 

@@ -66,7 +66,7 @@ def test_the_same_codes_are_chosen_and_their_distances_are_exact(budget):
 
 
 @needed
-def test_autocast_around_it_changes_nothing_that_is_chosen():
+def test_it_is_right_under_autocast():
     stack, left, truth, seeds, _ = case(n=2, k=24)
     gauge, selection = Pixels().build(3), Selection(codes=(24,))
     plain = selection(stack, gauge, left, truth, seeds)

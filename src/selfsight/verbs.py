@@ -126,7 +126,7 @@ def transfer(
     """
     from selfsight.probes import FineTune
 
-    if min(epochs, default=1) < 1 or not min(minutes, default=1.0) > 0:
+    if min(epochs, default=1) < 1 or not all(0 < each < float("inf") for each in minutes):
         raise UserError(f"epochs are at least 1 and minutes above 0, not {list(epochs)} and {list(minutes)}.")
     lengths: list[dict[str, Any]] = [{"minutes": each} for each in minutes]
     lengths += [{"epochs": each} for each in epochs or (() if minutes else (5, 20, 80, 200))]
