@@ -3,8 +3,8 @@
 What a level of a CAM-Net decides by its code is little, and torch makes it in a dozen passes over memory. Here one pass
 scales, shifts, adds noise and cuts off, torch's convolution in bf16 says what is changed, and a second pass holds that
 against the truth, without any answer being written. It is rough as bf16 is; who needs the distance measures again.
-Compiled by numba, kept as `selfsight.compiled` is. The passes run in one thread: torch's own keep spinning after a
-convolution, and with two more beside them the whole took half as long again.
+Compiled by numba, kept as `selfsight.compiled` is. The passes run in the caller's thread: torch's own keep spinning
+after a convolution, and with two more beside them the whole took half as long again.
 
 Shapes: N pictures, K codes a picture, h the side a level works at, W width, G noise channels, C channels, f pixels a
 side that are channels of one place, S = f h. Numbers are float32, bf16 the upper half of one, as uint16.

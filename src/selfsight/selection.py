@@ -25,6 +25,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Generator, Tensor
 
+from selfsight.abreast import abreast
 from selfsight.distance import Gauge
 from selfsight.restorer import Asked, Stack, State
 
@@ -101,13 +102,14 @@ class Selection:
         finalists = [self.finalists if quick and k >= 4 * self.finalists else 0 for k in counts]
         at_once = [max(1, k // LIGHT) if few else k for k, few in zip(counts, finalists, strict=True)]
         size = max(1, min(r // k for r, k in zip(room, at_once, strict=True)))
-        choose = _flat if self.flat else _hierarchical
-        parts = []
+        if any(finalists):
+            size = min(size, -(-len(left) // torch.get_num_threads()))
+        jobs = []
         for rows in torch.arange(len(left)).split(size):
-            embedded = None if z is None else z[rows]
-            given = (left[rows], truth[rows], seeds[rows], embedded)
-            job = Job(stack, gauge, *given, counts, room, self.radius, finalists)
-            parts.append(choose(job))
+            given = (left[rows], truth[rows], seeds[rows], None if z is None else z[rows])
+            jobs.append(Job(stack, gauge, *given, counts, room, self.radius, finalists))
+        choose = _flat if self.flat else _hierarchical
+        parts = abreast(choose, jobs) if any(finalists) else [choose(job) for job in jobs]
         return Chosen(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Chosen)))
 
 
