@@ -174,7 +174,9 @@ def judged(features: np.ndarray, classes: np.ndarray, seed: int) -> dict[str, An
     _, precision = rank_relevant(alike, classes, (1,))
     labelled = Labelled(features, classes, np.zeros((len(classes), 1, 1, 1), np.uint8))
     agreed = next(
-        score for score in Clustering().scores(Subject("", labelled, labelled, tuple(map(str, np.unique(classes)))), seed) if score.metric == "NMI"
+        score
+        for score in Clustering().scores(Subject("", labelled, labelled, tuple(map(str, np.unique(classes)))), seed)
+        if score.metric == "NMI"
     )
     row = {"cosine": float(near.mean()), "mAP": float(precision[found].mean()), "NMI": agreed.value}
     return row | {"each cosine": near.tolist(), "each mAP": precision[found].tolist()}
