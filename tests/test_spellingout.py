@@ -1,5 +1,7 @@
 """A run of Tokens is taken up again: its page, its tokens, and how many a picture needs."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -10,10 +12,12 @@ from selfsight.beginnings import beginnings
 from selfsight.cli import main, run
 from selfsight.encoders import Small
 from selfsight.errors import UserError
+from selfsight.keepsakes import Keepsakes, forget, keepsakes
 from selfsight.probe import Labelled
 from selfsight.reading import Reading, pixels_of
 from selfsight.run import Run
 from selfsight.spellingout import tokens
+from selfsight.storing import learned_from, store_of
 
 QUIET = Console(quiet=True)
 SMALL = {"encoder": Small(width=4), "batch": 24, "console": QUIET, "doctor": "off", "size": 32}
@@ -115,3 +119,32 @@ def test_a_run_that_spells_nothing_has_no_beginnings(restorer_run, photographs):
     part = Labelled(np.zeros((4, 1)), np.arange(4) % 2, photographs[:4])
     with pytest.raises(UserError, match="which spells nothing"):
         next(beginnings(restorer_run, part, part, ("a", "b"), 0))
+
+
+def test_a_run_keeps_how_the_same_images_were_spelled_as_it_learned(speller_run, photo_folder, tmp_path):
+    kept = keepsakes(Run.open(speller_run))
+    assert [step for step, _ in kept] == [1, 2, 3, 4, 5, 6]
+    assert {name: tuple(value.shape) for name, value in kept[-1][1].items()} == {
+        "tokens": (16, 3, 11),
+        "errors": (16, 4),
+    }
+    assert not torch.equal(kept[0][1]["tokens"], kept[-1][1]["tokens"])
+    reading = Reading.open(speller_run)
+    recipe, store = reading.recipe, store_of(reading.recipe, QUIET)
+    again = Keepsakes(Run.open(speller_run), recipe.task, store, learned_from(store), recipe.seed)
+    spelt = reading.tokens(again.images.permute(0, 2, 3, 1).numpy())
+    assert np.allclose(spelt, kept[-1][1]["tokens"], atol=1e-5)
+    page = tokens(speller_run, photo_folder, count=1, out=tmp_path / "c.html", console=QUIET).read_text()
+    learned = page.partition("As it learned")[2].partition("</section>")[0]
+    assert learned.count("<tr") == 1 + 6 and "1.000" in learned
+
+
+def test_what_is_trained_again_is_kept_once(speller_run, tmp_path):
+    copy = Run(tmp_path / "copy")
+    shutil.copytree(speller_run, copy.path)
+    forget(copy, 4)
+    assert [step for step, _ in keepsakes(copy)] == [1, 2, 3, 4]
+
+
+def test_tasks_that_keep_nothing_leave_no_folder(restorer_run):
+    assert not (Run.open(restorer_run).path / "keepsakes").exists()

@@ -11,6 +11,7 @@ encoder.safetensors the encoder at the last checkpoint, what `embed`, `evaluate`
 scores.json         what `evaluate` found
 findings.json       what the run's own numbers say against it
 exhibits/           pictures and neighbours for the report
+keepsakes/          step-000000123.safetensors: what the task keeps of a few images as it learns (Tokens: their tokens)
 skipped.csv duplicates.csv   what was left out, and what was there twice
 report.html
 finished.json       written last, when all steps are made

@@ -15,9 +15,11 @@ from rich.console import Console
 from torch import Tensor
 
 from selfsight.errors import UserError
+from selfsight.keepsakes import keepsakes
 from selfsight.lengths import needed
 from selfsight.reading import Reading, pixels_of
-from selfsight.reporting.spelled import Spelled, write_spelled
+from selfsight.reporting.spelled import Spelled, Then, write_spelled
+from selfsight.run import Run
 from selfsight.seeds import seed_of
 from selfsight.shown import Images, pictures_of
 from selfsight.speller import Spelt
@@ -64,12 +66,24 @@ def tokens(
         f"Floats count numbers, gains and all that is sent beside them; bits are of numbers rounded to {step:g}."
     )
     path = Path(out) if out is not None else Path(run) / "tokens.html"
-    write_spelled(shown, told, str(run), skipped, path)
+    write_spelled(shown, told, str(run), skipped, as_it_learned(Run.open(run)), path)
     for text in skipped:
         console.print(f"left out: {text}", highlight=False, markup=False, soft_wrap=True)
     mean = float(lengths.double().mean())
     console.print(f"{len(shown)} pictures, {mean:.2f} tokens each on average for {asked}", highlight=False)
     return path
+
+
+def as_it_learned(run: Run) -> list[Then]:
+    """What the run kept of the same few images, oldest first."""
+    kept = keepsakes(run)
+    told = []
+    for step, tensors in kept:
+        now, last = (each["tokens"].flatten(1).double() for each in (tensors, kept[-1][1]))
+        there = min(float(now.norm()), float(last.norm())) > 0
+        turned = float(torch.nn.functional.cosine_similarity(now, last).mean()) if there else None
+        told.append(Then(step, tensors["errors"].double().mean(0).tolist(), turned))
+    return told
 
 
 def _lengths(

@@ -79,6 +79,10 @@ class Task(abc.ABC):
     def after_step(self, model: Model, example: Example, prediction: Prediction, now: Now) -> None:  # noqa: B027
         """Moves what moves without a gradient: a momentum twin, a queue, a cache of codes, a policy's baseline."""
 
+    def keepsake(self, model: Model, images: Tensor) -> dict[str, Tensor]:
+        """What the run keeps of a few images (M, C, H, W) uint8 while it learns, by name; {}: nothing."""
+        return {}
+
     def rates(self) -> dict[str, float]:
         """Learning-rate factors of parts by name, where one should learn faster or slower than the encoder."""
         return {}

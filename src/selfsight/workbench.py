@@ -32,6 +32,7 @@ from selfsight.errors import UserError
 from selfsight.exhibits import draw_puzzles, show_embedding
 from selfsight.findings import plain_findings
 from selfsight.interrupt import Interrupt
+from selfsight.keepsakes import Keepsakes, forget
 from selfsight.plan import Plan, build, engine, reads, require_unchanged, settle, start, untrained
 from selfsight.progress import Line
 from selfsight.quality import MEANINGS, RunningProbe, label_free
@@ -197,6 +198,7 @@ def _train(bench: Bench, plan: Plan, company: Company) -> Run:
     checkpoint.restore(run, state)
     if first:
         run.rewind(state.step)
+        forget(run, state.step)
         _write_plan(bench, plan, model.encoder)
         _introduce(bench, plan, model.encoder, state)
         if not state.step:
@@ -282,6 +284,7 @@ def _loop(bench: Bench, plan: Plan, state: State, company: Company | None) -> bo
     constant = recipe.task.constant(plan.batch // recipe.accumulate)
     with state.fabric.autocast():
         probe = RunningProbe(bench.store, bench.where, untrained(recipe, plan), recipe.seed) if first else None
+    keepsakes = Keepsakes(run, recipe.task, bench.store, bench.where, recipe.seed)
     every = max(1, plan.steps // PROBES)
     twin = dict(state.model.parts.items()).get("twin")
     minute = FirstMinute(constant, plan.batch // recipe.accumulate, twin)
@@ -296,6 +299,7 @@ def _loop(bench: Bench, plan: Plan, state: State, company: Company | None) -> bo
                         records = probe.ask(state.model.encoder)
                     for record in records:
                         run.append("probes", {"step": step.number, **record})
+                    keepsakes.keep(state.model, step.number)
                     line.note(probe.say(records))
                 line.update(step)
                 _tell(bench, minute.look(step.loss))

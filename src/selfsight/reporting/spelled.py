@@ -47,14 +47,27 @@ class Spelled:
     """Tokens for the error that was asked for."""
 
 
-def write_spelled(pictures: Sequence[Spelled], told: str, run: str, skipped: Sequence[str], out: Path) -> Path:
+@dataclass(frozen=True)
+class Then:
+    """How the same few images were spelled at some step of the training."""
+
+    step: int
+    errors: Sequence[float]
+    """Mean squared error after 0 ... T tokens, over images."""
+    turned: float | None
+    """The mean cosine of their tokens with the final ones; None where either is null."""
+
+
+def write_spelled(
+    pictures: Sequence[Spelled], told: str, run: str, skipped: Sequence[str], learned: Sequence[Then], out: Path
+) -> Path:
     """Writes the page. -> its path. told: a sentence on what was asked."""
     with replacing(out) as temporary:
-        temporary.write_text(page(pictures, told, run, skipped), encoding="utf-8")
+        temporary.write_text(page(pictures, told, run, skipped, learned), encoding="utf-8")
     return out
 
 
-def page(pictures: Sequence[Spelled], told: str, run: str, skipped: Sequence[str]) -> str:
+def page(pictures: Sequence[Spelled], told: str, run: str, skipped: Sequence[str], learned: Sequence[Then] = ()) -> str:
     """The whole page as HTML."""
     head = tag(
         "head",
@@ -68,7 +81,7 @@ def page(pictures: Sequence[Spelled], told: str, run: str, skipped: Sequence[str
     body = tag(
         "body",
         tag("header", tag("h1", f"Spelled out by {run}"), tag("p", told)),
-        tag("main", _sorted(pictures), [_one(one, number) for number, one in enumerate(pictures)], left_out),
+        tag("main", _sorted(pictures), [_one(one, i) for i, one in enumerate(pictures)], _learned(learned), left_out),
     )
     return "<!doctype html>\n" + tag("html", head, body, lang="en") + "\n"
 
@@ -103,6 +116,24 @@ def _one(picture: Spelled, number: int) -> Markup:
     ]
     head = ("tokens", "squared error", "PSNR (dB)", "floats", "bits, fixed widths", "bits, estimate")
     return section(f"picture-{number}", picture.name, *rows, table(head, lines, picture.name))
+
+
+def _learned(learned: Sequence[Then]) -> Markup | None:
+    if not learned:
+        return None
+    most = len(learned[0].errors) - 1
+    counts = sorted({1, max(1, most // 4), max(1, most // 2), most})
+    head = ("step", *(f"error after {count}" for count in counts), "cosine with the last tokens")
+    rows = [
+        (
+            f"{then.step:,}",
+            *(f"{then.errors[count]:.5f}" for count in counts),
+            "-" if then.turned is None else f"{then.turned:.3f}",
+        )
+        for then in learned
+    ]
+    told = "The same few images of the run, spelled again each time its running probe spoke."
+    return section("learned", "As it learned", tag("p", told, class_="note"), table(head, rows, "As it learned"))
 
 
 def _figure(name: str, pixels: np.ndarray) -> Markup:

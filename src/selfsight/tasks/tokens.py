@@ -125,6 +125,12 @@ class Tokens(Task):
         if done == now.steps or done % max(1, now.steps // CALIBRATED) == 0:
             spelling.calibrate(images, model.encoder)
 
+    def keepsake(self, model: Model, images: Tensor) -> dict[str, Tensor]:
+        """Tokens (M, T, D), and squared errors (M, T + 1) after 0 ... T of them."""
+        spelling, pictures = cast(Spelling, model.parts["speller"]), images.float() / 255
+        spelt = spelling.spell(pictures, model.encoder)
+        return {"tokens": spelt.numbers, "errors": spelt.errors(pictures)}
+
     def constant(self, n: int) -> Constant:
         return Constant(1.0, "about 1: the mean picture for every picture, whatever its length")
 
