@@ -6,7 +6,8 @@ Spellings on the emoji of benchmarks/quality.py at 32 pixels; masks on flat scen
 are known. Every arm is the first of its part with one thing changed, and has the same number of steps. A row of a spelling
 holds what is left unexplained of unseen pictures after each token (1: as far off as the mean picture); a row of masks how much
 is left, the foreground ARI, the shares of full, empty, constant and repeated masks, how striped they are, and whether the loss
-gives less for masks that are full and empty in turn than for the true ones. A claim is an arm's difference to the first of
+gives less for masks that are full and empty in turn than for the true ones. A verdict, of each form of masks, is what the
+doctor says of its training, and by how much the loss gives less for each way to collapse than for the true masks. A claim is an arm's difference to the first of
 its part, over seeds, by Student's t; it holds where the interval leaves out 0. Each row is kept in WORK as it ends.
 """
 
@@ -24,7 +25,10 @@ from record import Claim, conclude, interval, kept, parser
 from torch import Tensor
 
 from selfsight.batch import Batch, Now
+from selfsight.checks.masks import Masks
 from selfsight.decoder import Decoder
+from selfsight.doctor.examine import examine
+from selfsight.doctor.recipes import program_on
 from selfsight.encoders import Small
 from selfsight.optimizer import Optimization
 from selfsight.plan import build, engine
@@ -39,6 +43,7 @@ from selfsight.tasks import Decompose, Saliency, Tokens
 from selfsight.train import State, train
 
 SIDE, BATCH, ASKED = 32, 32, 320
+OPTIMIZATION = Optimization(rate=3e-3, clip=1.0)
 SPELLER = Recurrent(tokens=4, latent=8, width=16)
 SPELT = Tokens(speller=SPELLER, lengths="folded", views=STILL)
 MASKED = Saliency(views=STILL, decoder=Decoder(width=16))
@@ -110,7 +115,7 @@ def main() -> None:
     given.add_argument("--data", type=Path, default=Path("data"), help="the folder that holds the sets")
     given.add_argument("--seeds", type=int, default=3)
     given.add_argument("--steps", type=int, default=400)
-    given.add_argument("--part", choices=["spellings", "masks"], help="one of the two alone")
+    given.add_argument("--part", choices=["spellings", "masks", "verdicts"], help="one alone")
     given.add_argument("--work", type=Path, default=Path("runs/journal_004"), help="where results are kept")
     words = given.parse_args()
     if words.quick:
@@ -118,18 +123,22 @@ def main() -> None:
     torch.set_num_threads(1)
     words.work.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
-    if words.part != "masks":
+    if words.part in (None, "spellings"):
         if not (words.data / "emoji").exists():
             raise SystemExit(f"There is no {words.data / 'emoji'}. benchmarks/README.md says where the sets come from.")
         store = pack(guess(str(words.data / "emoji")), Packing(size=SIDE, channels=3))
         known, asked = (np.array(store.images[mine]) for mine in (store.splits != "val", store.splits == "val"))
         rows += _rows(SPELLINGS, words, known, lambda state: spelt(state, asked[:ASKED]))
+    verdicts: list[dict[str, Any]] = []
     if words.part != "spellings":
         source = Scenes(count=3000 + ASKED, side=SIDE)
         scenes = [source.scene(number) for number in range(source.count)]
         images, owners = np.stack([one.image for one in scenes]), np.stack([one.owner for one in scenes])
-        rows += _rows(MASKS, words, images[:-ASKED], lambda state: masked(state, images[-ASKED:], owners[-ASKED:]))
-    conclude("journal_004", list(claims(rows)), rows, words.out)
+        if words.part != "verdicts":
+            rows += _rows(MASKS, words, images[:-ASKED], lambda state: masked(state, images[-ASKED:], owners[-ASKED:]))
+        if words.part != "masks":
+            verdicts += _verdicts(words.work, images[:-ASKED], owners[-ASKED:])
+    conclude("journal_004", list(claims(rows)), [*rows, *verdicts], words.out)
 
 
 def _rows(arms: Sequence[Arm], words: Any, images: np.ndarray, judge: Any) -> Iterator[dict[str, Any]]:
@@ -144,14 +153,30 @@ def _rows(arms: Sequence[Arm], words: Any, images: np.ndarray, judge: Any) -> It
             yield row
 
 
+def _verdicts(work: Path, images: np.ndarray, owners: np.ndarray) -> Iterator[dict[str, Any]]:
+    """One row per form of masks; what WORK holds already is not asked again."""
+    for arm in MASKS:
+        told = {"part": "verdicts", "arm": arm.name}
+        row = kept(work / f"verdict, {arm.name.replace(': ', ' ')}.json", told, verdict, arm.task, images, owners)
+        print(f"{arm.name:30} {row['doctor']}", flush=True)
+        yield row
+
+
+def verdict(task: Task, images: np.ndarray, owners: np.ndarray) -> dict[str, Any]:
+    """What the doctor says of the masks after it trained them, and what the loss would give for collapsed ones."""
+    recipe = Recipe(data=InMemory(images[:2]), task=task, encoder=Small(width=8), optimizer=OPTIMIZATION, batch=BATCH)
+    found = examine(program_on(recipe, images, np.arange(len(images))), checks=(Masks(),)).findings
+    said = f"{found[0].grade.name}: {found[0].sentence}" if found else "silent"
+    return {"doctor": said} | ({"saved": saved(task, owners)} if isinstance(task, Saliency) else {})
+
+
 def _judged(judge: Callable[[State], dict[str, Any]], *given: Any) -> dict[str, Any]:
     return judge(trained(*given))
 
 
 def trained(task: Task, images: np.ndarray, steps: int, seed: int) -> State:
-    optimization = Optimization(rate=3e-3, clip=1.0)
-    recipe = Recipe(data=InMemory(images[:2]), task=task, encoder=Small(width=8), optimizer=optimization, seed=seed)
-    state = State(task, build(recipe, SIDE, 3), optimization, engine("32-true"), steps=steps, seed=seed)
+    recipe = Recipe(data=InMemory(images[:2]), task=task, encoder=Small(width=8), optimizer=OPTIMIZATION, seed=seed)
+    state = State(task, build(recipe, SIDE, 3), OPTIMIZATION, engine("32-true"), steps=steps, seed=seed)
     for _ in train(state, images, np.arange(len(images)), batch=BATCH):
         pass
     state.model.eval().requires_grad_(False)
@@ -175,7 +200,9 @@ def masked(state: State, images: np.ndarray, owners: np.ndarray) -> dict[str, An
         masks = task.masks(prediction, example)
         left = 1 - float(task.loss(prediction, example).measures["explained"])
     told = {"left": [left], **judged(state.task, state.model, images, owners), "striped": striped(masks)}
-    return told | ({"collapse costs less by": prefers(task, owners)} if isinstance(task, Saliency) else {})
+    return told | (
+        {"collapse costs less by": saved(task, owners)["full and empty in turn"]} if isinstance(task, Saliency) else {}
+    )
 
 
 def striped(masks: Tensor) -> float:
@@ -184,12 +211,16 @@ def striped(masks: Tensor) -> float:
     return float((torch.maximum(across, down) / torch.minimum(across, down)).clamp(max=10).mean())
 
 
-def prefers(task: Saliency, owners: np.ndarray) -> float:
-    """How much less the loss asks for masks that are full and empty in turn than for the true ones; below 0: more."""
+def saved(task: Saliency, owners: np.ndarray) -> dict[str, float]:
+    """How much less the loss asks for collapsed masks than for the true ones, by the way they collapse; below 0: more."""
     truth = torch.from_numpy(owners.astype(np.int64)).clamp(max=task.turns - 1)
     true = torch.nn.functional.one_hot(truth, task.turns).permute(0, 3, 1, 2).float()
-    turns = torch.arange(task.turns) % 2 == 0
-    return float(task.wish(true) - task.wish(turns.float().view(1, -1, 1, 1).expand_as(true)))
+    place = torch.arange(task.turns)
+    flat = {"full and empty in turn": place % 2 == 0, "the first full": place == 0, "all empty": place < 0}
+    ways = {name: fills.float().view(1, -1, 1, 1).expand_as(true) for name, fills in flat.items()}
+    ways |= {"all a half": torch.full_like(true, 0.5), "one repeated": true[:, :1].expand_as(true)}
+    wished = float(task.wish(true))
+    return {name: wished - float(task.wish(masks)) for name, masks in ways.items()}
 
 
 def claims(rows: Sequence[dict[str, Any]]) -> Iterator[Claim]:
