@@ -120,8 +120,8 @@ def _rows(words: Any, models: Sequence[Way], cost: Mapping[str, float]) -> Itera
         source = Scenes(count=words.scenes + TEST, shading=SETS[place], side=SIDE, sprites=words.sprites)
         made = [source.scene(number) for number in range(source.count)]
         images, owners = np.stack([one.image for one in made]), np.stack([one.owner for one in made])
-        for name, told in rivals(images[-TEST:], owners[-TEST:]):
-            row = {"set": place, "model": name, **_score(foreground_ari(told, owners[-TEST:]))}
+        for name, clusters in rivals(images[-TEST:], owners[-TEST:]):
+            row = {"set": place, "model": name, **_score(foreground_ari(clusters, owners[-TEST:]))}
             print(f"{place:7} {name:36} {row['ari']:.3f}", flush=True)
             yield row
         for model in models:
