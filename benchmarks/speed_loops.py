@@ -29,11 +29,15 @@ def main() -> None:
     given.add_argument("--folder", required=True)
     given.add_argument("--seconds", type=float, default=15.0)
     given.add_argument("--workers", type=int, default=0)
+    given.add_argument(
+        "--began", type=float, help="when this process was asked for, by the clock; its first step is told from there"
+    )
     words = given.parse_args()
-    ends = LOOPS[words.name](words)
+    first, ends = LOOPS[words.name](words)
     counted = ends[LEFT_OUT:]
     rate = BATCH * (len(counted) - 1) / (counted[-1] - counted[0]) if len(counted) > 1 else float("nan")
-    print(json.dumps({"images_per_second": rate, "steps": len(ends)}))
+    since = {"first_step": first - words.began} if words.began else {}
+    print(json.dumps({"images_per_second": rate, "steps": len(ends), **since}))
 
 
 def _encoder(name: str) -> Any:
@@ -52,8 +56,13 @@ def _views() -> Any:
     )
 
 
-def _selfsight(words: argparse.Namespace) -> list[float]:
+Told = tuple[float, list[float]]
+"""When the first step ended, by the clock of all processes; and the ends of all steps, by a clock of its own."""
+
+
+def _selfsight(words: argparse.Namespace) -> Told:
     import tempfile
+    import threading
 
     from rich.console import Console
 
@@ -62,15 +71,23 @@ def _selfsight(words: argparse.Namespace) -> list[float]:
 
     encoder = Small() if words.encoder == "small" else Timm(name="resnet18")
     task = selfsight.SimCLR(views=_views(), hidden=HIDDEN, projection=PROJECTION, temperature=TEMPERATURE)
+    first: list[float] = []
+
+    def watch(pace: Path) -> None:
+        while not pace.exists():
+            time.sleep(0.01)
+        first.append(time.time())
+
     with tempfile.TemporaryDirectory() as scratch:
+        threading.Thread(target=watch, args=(Path(scratch) / "run" / "pace.jsonl",), daemon=True).start()
         run = selfsight.pretrain(
             words.folder, task=task, encoder=encoder, batch=BATCH, minutes=words.seconds / 60, out=Path(scratch) / "run",
             console=Console(quiet=True), doctor="off",
         )  # fmt: skip
-        return [float(end) for end in accumulate(line["seconds"] for line in run.lines("pace"))]
+        return first[0], [float(end) for end in accumulate(line["seconds"] for line in run.lines("pace"))]
 
 
-def _loop(words: argparse.Namespace, tuned: bool) -> list[float]:
+def _loop(words: argparse.Namespace, tuned: bool) -> Told:
     import torch
     from torch import nn
     from torch.utils.data import DataLoader
@@ -121,17 +138,18 @@ def _nt_xent(z: Any) -> Any:
     return torch.nn.functional.cross_entropy(logits, torch.arange(2 * n).roll(n))
 
 
-def _timed(seconds: float, batches: Callable[[], Iterator[Any]], step: Callable[[Any], None]) -> list[float]:
-    ends: list[float] = []
+def _timed(seconds: float, batches: Callable[[], Iterator[Any]], step: Callable[[Any], None]) -> Told:
+    first, ends = 0.0, list[float]()
     for batch in batches():
         step(batch)
+        first = first or time.time()
         ends.append(time.perf_counter())
         if len(ends) > LEFT_OUT + 1 and ends[-1] - ends[LEFT_OUT] > seconds:
             break
-    return ends
+    return first, ends
 
 
-def _lightly(words: argparse.Namespace) -> list[float]:
+def _lightly(words: argparse.Namespace) -> Told:
     import pytorch_lightning as pl
     import torch
     from lightly.data import LightlyDataset
@@ -153,10 +171,11 @@ def _lightly(words: argparse.Namespace) -> list[float]:
         def configure_optimizers(self) -> Any:
             return torch.optim.SGD(self.parameters(), lr=0.06)
 
-    ends: list[float] = []
+    first, ends = list[float](), list[float]()
 
     class Clock(pl.Callback):
         def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            first.append(time.time())
             ends.append(time.perf_counter())
             if len(ends) > LEFT_OUT + 1 and ends[-1] - ends[LEFT_OUT] > words.seconds:
                 trainer.should_stop = True
@@ -170,10 +189,10 @@ def _lightly(words: argparse.Namespace) -> list[float]:
         enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(Model(), loader)
-    return ends
+    return first[0], ends
 
 
-LOOPS: dict[str, Callable[[argparse.Namespace], list[float]]] = {
+LOOPS: dict[str, Callable[[argparse.Namespace], Told]] = {
     "selfsight": _selfsight,
     "plain": lambda words: _loop(words, tuned=False),
     "tuned": lambda words: _loop(words, tuned=True),
