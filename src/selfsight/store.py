@@ -344,7 +344,9 @@ class _Pixels:
         """(size, size, 1 or 3) uint8."""
         if pixels.shape[2] > self.channels:
             self._colour()
-        self.file.write(pixels.repeat(self.channels // pixels.shape[2], axis=2).tobytes())
+        if pixels.shape[2] < self.channels:
+            pixels = pixels.repeat(self.channels, axis=2)
+        self.file.write(np.ascontiguousarray(pixels).data)
         self.count += 1
 
     def _colour(self) -> None:
