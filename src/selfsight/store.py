@@ -344,9 +344,7 @@ class _Pixels:
         """(size, size, 1 or 3) uint8."""
         if pixels.shape[2] > self.channels:
             self._colour()
-        if pixels.shape[2] < self.channels:
-            pixels = pixels.repeat(self.channels, axis=2)
-        self.file.write(np.ascontiguousarray(pixels).data)
+        self.file.write((pixels if pixels.shape[2] == self.channels else pixels.repeat(3, axis=2)).tobytes())
         self.count += 1
 
     def _colour(self) -> None:
