@@ -49,6 +49,8 @@ class Plan:
     precision_reason: str
     seconds_per_step: float | None
     """As timed before the start; None where nothing was timed."""
+    memory: int | None = None
+    """Bytes that it was foreseen to take, beside what the process held before; of each process."""
 
 
 def engine(precision: str, rests: bool = False) -> Fabric:
@@ -67,8 +69,10 @@ def engine(precision: str, rests: bool = False) -> Fabric:
 def settle(recipe: Recipe, images: np.ndarray, where: np.ndarray) -> Plan:
     """Times a few steps where precision or number of steps depend on it, and fixes everything that is open.
 
-    Raises UserError where there are too few images.
+    Raises UserError where there are too few images, or too little memory.
     """
+    from selfsight.memory import require_room
+
     count, channels, size = len(where), images.shape[3], images.shape[1]
     if count < 2:
         raise UserError(
@@ -83,21 +87,12 @@ def settle(recipe: Recipe, images: np.ndarray, where: np.ndarray) -> Plan:
         )
     if recipe.growth:
         _require_growable(recipe, images, where)
+    memory = require_room(recipe, images, where, batch // (recipe.accumulate * world))
     precision, reason, seconds = _choose_precision(recipe, images, where, batch)
-    if recipe.steps is not None:
-        steps = recipe.steps
-    elif recipe.epochs is not None:
-        steps = max(1, round(recipe.epochs * (count // batch)))
-    else:
-        if world > 1:
-            raise UserError(
-                "With several processes give --epochs or --steps: minutes cannot be foretold from one of them."
-            )
-        if seconds is None:
-            seconds = statistics.median(time_steps(recipe, (precision,), images, where, batch)[precision])
-        steps = max(1, round((recipe.minutes or MINUTES) * 60 / seconds))
+    if seconds is None and recipe.steps is None and recipe.epochs is None and world == 1:
+        seconds = statistics.median(time_steps(recipe, (precision,), images, where, batch)[precision])
     return Plan(
-        steps=steps,
+        steps=_steps(recipe, count // batch, seconds, world),
         images=count,
         batch=batch,
         size=size,
@@ -105,7 +100,19 @@ def settle(recipe: Recipe, images: np.ndarray, where: np.ndarray) -> Plan:
         precision=precision,
         precision_reason=reason,
         seconds_per_step=seconds,
+        memory=memory,
     )
+
+
+def _steps(recipe: Recipe, epoch: int, seconds: float | None, world: int) -> int:
+    """How many steps there will be: as asked, so many epochs, or as many as fit into the minutes."""
+    if recipe.steps is not None:
+        return recipe.steps
+    if recipe.epochs is not None:
+        return max(1, round(recipe.epochs * epoch))
+    if world > 1 or seconds is None:
+        raise UserError("With several processes give --epochs or --steps: minutes cannot be foretold from one of them.")
+    return max(1, round((recipe.minutes or MINUTES) * 60 / seconds))
 
 
 def reads(part: Any, place: str = "task") -> dict[str, str]:

@@ -223,7 +223,7 @@ def _plan(bench: Bench) -> Plan:
     known = bench.run.json("plan")
     if known:
         require_unchanged(bench.recipe, known.get("reads", {}))
-        return Plan(**{field.name: known[field.name] for field in dataclasses.fields(Plan)})
+        return Plan(**{field.name: known[field.name] for field in dataclasses.fields(Plan) if field.name in known})
     return settle(bench.recipe, bench.store.images, bench.where)
 
 
@@ -267,7 +267,7 @@ def _introduce(bench: Bench, plan: Plan, encoder: Encoder, state: State) -> None
     say(
         f"encoder of {weights:,} parameters, {encoder.dim} features"
         + (f" ({encoder.note})" if encoder.note else "")
-        + f"; {plan.precision}: {plan.precision_reason}",
+        + f"; {plan.precision}: {plan.precision_reason}; about {(plan.memory or 0) / 1e9:.1f} GB of memory",
         highlight=False,
     )
     if encoder.loaded:
