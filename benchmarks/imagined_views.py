@@ -14,9 +14,10 @@ images; each corruption; of 4 and 8 answers the most different, and all, also wi
 pictures of each; a corruption that a policy chooses, by the encoder's progress, against it, or at random within the same
 budget; a spelling cut short in place of a corruption, answered or as it is; an adversary's changes. Controls: what the
 corruption left, an untrained restorer, and the nearest other image by hand-made features in place of an answer. Every
-row is one training: set, arm, budget, seed, steps, kNN and logistic regression with intervals. A claim is how far an arm is above ordinary views, in points of accuracy, with an interval over
-sets and seeds, which both see the same images; it holds where it is better by more than the interval. Each training is
-kept in WORK as it ends; a second call goes on where the first stopped. Quality of the answers is in WORK beside them.
+row is one training: set, arm, budget, seed, steps, kNN and logistic regression with intervals. A claim is how far an arm
+is above ordinary views, in points of accuracy, with an interval over sets and seeds, which both see the same images; it
+holds where it is better by more than the interval. --quick makes equal steps alone. Each training is kept in
+WORK as it ends; a second call goes on where the first stopped. Quality of the answers is in WORK beside them.
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ def main() -> None:
     given.add_argument("--work", type=Path, default=Path("runs/imagined_views"), help="where results are kept")
     words = given.parse_args()
     if words.quick:
-        words.seconds, words.restorer_seconds, words.seeds, words.sets = 25.0, 25.0, 1, "emoji"
+        words.seconds, words.restorer_seconds, words.seeds, words.sets, words.budgets = 25.0, 25.0, 1, "emoji", "steps"
         words.only = words.only or ";".join(QUICK)
     torch.set_num_threads(1)
     wanted = [arm for arm in ARMS if not words.only or arm.name in ("ordinary", *words.only.split(";"))]
