@@ -225,13 +225,13 @@ def saved(task: Saliency, owners: np.ndarray) -> dict[str, float]:
 
 def claims(rows: Sequence[dict[str, Any]]) -> Iterator[Claim]:
     """Each arm less the first of its part, seed by seed: what is left at the end and, of masks, the ARI."""
-    told = {(row["arm"], row["seed"]): row for row in rows}
+    told = {(row["part"], row["arm"], row["seed"]): row for row in rows}
     for arm, part in dict.fromkeys((row["arm"], row["part"]) for row in rows if row["arm"] != row["part"]):
-        seeds = [seed for name, seed in told if name == arm]
-        pairs = [(told[arm, seed], told[part, seed]) for seed in seeds]
-        yield _difference(f"{arm}: left unexplained", [mine["left"][-1] - first["left"][-1] for mine, first in pairs])
+        pairs = [(row, told[part, part, seed]) for (of, name, seed), row in told.items() if (of, name) == (part, arm)]
+        head = arm if "ari" not in pairs[0][0] else f"masks, {arm}"
+        yield _difference(f"{head}: left unexplained", [mine["left"][-1] - first["left"][-1] for mine, first in pairs])
         if "ari" in pairs[0][0]:
-            yield _difference(f"{arm}: foreground ARI", [mine["ari"] - first["ari"] for mine, first in pairs])
+            yield _difference(f"{head}: foreground ARI", [mine["ari"] - first["ari"] for mine, first in pairs])
 
 
 def _difference(name: str, values: Sequence[float]) -> Claim:
