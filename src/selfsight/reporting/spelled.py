@@ -123,7 +123,7 @@ def _learned(learned: Sequence[Then]) -> Markup | None:
         return None
     most = len(learned[0].errors) - 1
     counts = sorted({1, max(1, most // 4), max(1, most // 2), most})
-    head = ("step", *(f"error after {count}" for count in counts), "cosine with the last tokens")
+    head = ("step", *(f"squared error, {count} of {most} tokens" for count in counts), "cosine with the last tokens")
     rows = [
         (
             f"{then.step:,}",
