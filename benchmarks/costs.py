@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-TIMED = 6
-"""Steps of each training that are timed."""
+TIMED, SAID = 6, 1000
+"""Steps of each training that are timed, and that it is said to have: what is done ten times in a training, as Tokens
+counts how its numbers vary, is not to be done at each of them."""
 
 
 def costs(place: Path, trainings: Mapping[str, Callable[[], Iterator[Any]]]) -> dict[str, float]:

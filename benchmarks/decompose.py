@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from costs import TIMED, costs
+from costs import SAID, costs
 from record import Claim, conclude, interval, kept, parser
 
 from selfsight.batch import Batch, Now
@@ -105,7 +105,7 @@ def main() -> None:
 
 def timed(model: Way) -> Iterator[Any]:
     images = np.random.default_rng(0).integers(0, 255, (64, SIDE, SIDE, 3), dtype=np.uint8)
-    return train(_state(model.task, images, TIMED, 0), images, np.arange(64), batch=BATCH)
+    return train(_state(model.task, images, SAID, 0), images, np.arange(64), batch=BATCH)
 
 
 def _state(task: Task, images: np.ndarray, steps: int, seed: int) -> State:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from costs import TIMED, costs
+from costs import SAID, costs
 from quality import SETS
 from record import Claim, conclude, interval, kept, parser
 from rich.console import Console
@@ -104,8 +104,8 @@ def main() -> None:
 def timed(variant: Variant, at: int) -> Iterator[Any]:
     """Steps of 256 images of so many pixels in colour."""
     images = np.random.default_rng(0).integers(0, 255, (512, at, at, 3), dtype=np.uint8)
-    recipe = variant.recipe(InMemory(images), selfsight.Views(), TIMED, 0)
-    state = State(recipe.task, build(recipe, at, 3), recipe.optimizer, engine(PRECISION), steps=TIMED, seed=0)
+    recipe = variant.recipe(InMemory(images), selfsight.Views(), SAID, 0)
+    state = State(recipe.task, build(recipe, at, 3), recipe.optimizer, engine(PRECISION), steps=SAID, seed=0)
     return train(state, images, np.arange(len(images)), batch=recipe.batch)
 
 

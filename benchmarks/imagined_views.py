@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from costs import TIMED, costs
+from costs import SAID, TIMED, costs
 from quality import COLOURFUL, STANDARD
 from record import Claim, conclude, interval, kept, parser
 from rich.console import Console
@@ -245,8 +245,8 @@ def of(store: Store, task: Task, steps: int) -> selfsight.Recipe:
 
 def teach(store: Store, task: Task, seconds: float, out: Path) -> None:
     """A restorer or speller: as many steps as fit, at the pace of the first few."""
-    recipe = of(store, task, TIMED)
-    state = State(recipe.task, _model(recipe, store), recipe.optimizer, engine(PRECISION), steps=TIMED, seed=0)
+    recipe = of(store, task, SAID)
+    state = State(recipe.task, _model(recipe, store), recipe.optimizer, engine(PRECISION), steps=SAID, seed=0)
     least = np.inf
     steps = train(state, store.images, learned_from(store), batch=64)
     for _ in range(TIMED):
@@ -307,8 +307,8 @@ def _planar(images: np.ndarray) -> Tensor:
 
 
 def timed(store: Store, place: str, arm: Arm, work: Path) -> Iterator[Any]:
-    recipe = recipe_of(store, place, arm, TIMED, 0, work)
-    state = State(recipe.task, _model(recipe, store), recipe.optimizer, engine(PRECISION), steps=TIMED, seed=0)
+    recipe = recipe_of(store, place, arm, SAID, 0, work)
+    state = State(recipe.task, _model(recipe, store), recipe.optimizer, engine(PRECISION), steps=SAID, seed=0)
     return train(state, store.images, learned_from(store), batch=arm.batch)
 
 

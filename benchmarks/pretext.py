@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from costs import TIMED, costs
+from costs import SAID, costs
 from dots import Dot, dots
 from quality import COLOURFUL, GARMENTS, SETS
 from record import Claim, conclude, interval, kept, parser
@@ -141,7 +141,7 @@ def _supervised(store: Store, place: str) -> Task:
 
 
 def _timed(store: Store, entry: Entry) -> Iterator[Any]:
-    state, where = _state(store, entry.task, TIMED, 0)
+    state, where = _state(store, entry.task, SAID, 0)
     return train(state, store.images, where, batch=entry.batch)
 
 

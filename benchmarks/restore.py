@@ -23,6 +23,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 import torch.nn.functional as F
+from costs import SAID, TIMED
 from record import Claim, conclude, kept, parser
 from rich.console import Console
 from torch import Tensor, nn
@@ -49,7 +50,7 @@ from selfsight.tasks import Restore, SimCLR
 from selfsight.train import State, train
 from selfsight.verbs import encoder_of
 
-PRECISION, BATCH, TIMED = "bf16-mixed", 64, 4
+PRECISION, BATCH = "bf16-mixed", 64
 SETS = ("photos/patches", "emoji")
 TAKEN = ("decolour", "downsample", "decolour+downsample")
 TRIES = (1, 5, 20, 50)
@@ -194,7 +195,7 @@ def fixed_encoder(store: Store, out: Path, seconds: float) -> Encoder:
 def fitted(recipe: selfsight.Recipe, store: Store, seconds: float) -> int:
     """Steps that fit into so many seconds of one thread, at the least of a few."""
     model = build(recipe, store.images.shape[1], store.images.shape[3])
-    state = State(recipe.task, model, recipe.optimizer, engine(PRECISION), steps=TIMED, seed=0)
+    state = State(recipe.task, model, recipe.optimizer, engine(PRECISION), steps=SAID, seed=0)
     steps, least = train(state, store.images, learned_from(store), batch=recipe.batch), np.inf
     for _ in range(TIMED):
         began = time.thread_time()

@@ -18,7 +18,8 @@ Made = TypeVar("Made")
 
 def abreast(work: Callable[[Job], Made], jobs: Sequence[Job]) -> list[Made]:
     """What `work` makes of each job, in their order: as many at once as torch has threads, under the caller's gradients
-    and autocast. The first error of any is raised when those under way have ended."""
+    and autocast. The first error of any is raised when those under way have ended. Whoever else first asks torch for
+    something meanwhile, in a thread of its own, counts in one as well."""
     threads = torch.get_num_threads()
     if min(threads, len(jobs)) < 2:
         return [work(job) for job in jobs]

@@ -1,15 +1,17 @@
-"""How much memory a training will hold, foreseen before its first step from three small forward passes.
+"""How much memory a training will hold, foreseen before its first step from small forward passes.
 
 What a step keeps for its way back grows with the images in it, and with their pairs where a task compares them: bytes
-are counted at three small numbers of images and followed to the real one. To that come gradients and the optimizer's
-memory, and what the largest map needs on the way back.
+are counted at up to three small numbers of images and followed to the real one. To that come gradients and the
+optimizer's memory, and what the largest map needs on the way back.
 
 Shapes: N images a micro-batch.
 """
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +26,8 @@ from selfsight.recipe import Recipe
 from selfsight.seeds import generator
 from selfsight.task import Model
 
-COUNTED = (8, 16, 32)
-"""Images of the small passes."""
+COUNTED = 32
+"""Images of the largest of the small passes; of a smaller micro-batch it has them all."""
 BACK = 3
 """Largest maps that are there at once on the way back, beside what was kept: a gradient, the next, and a copy."""
 STATES = 3
@@ -60,38 +62,69 @@ class Kept:
         self.seen.clear()
 
 
-def require_room(recipe: Recipe, images: np.ndarray, where: np.ndarray, part: int) -> int:
-    """About how many bytes micro-batches of `part` images take. Raises UserError where fewer are free."""
-    needed, room = foreseen(recipe, images, where, part), free()
-    if room is not None and needed > room:
-        fewer = max(2, 2 ** int(np.log2(max(2.0, 0.8 * part * room / needed))))
+def require_room(recipe: Recipe, images: np.ndarray, where: np.ndarray, batch: int) -> int | None:
+    """About how many bytes each process of a training takes that learns from `batch` images a step.
+
+    None on several GPUs, whose processes have not been given theirs yet. Raises UserError where fewer bytes are free.
+    """
+    world, here = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    if world > 1 and torch.cuda.is_available():
+        return None
+    part = batch // (recipe.accumulate * world)
+    need, room = foreseen(recipe, images, where, part), free()
+    if room is not None and need(part) * here > room:
         raise UserError(
-            f"This training would take about {needed / 1e9:,.1f} GB of memory beside what is taken, and "
-            f"{room / 1e9:,.1f} GB are free. Take fewer images a step (--batch {fewer}), or them in parts "
-            f"(--accumulate {-(-part // fewer)})."
+            f"This training would take about {need(part) * here / 1e9:,.2g} GB of memory beside what is taken, and "
+            f"{max(0, room) / 1e9:,.2g} GB are free. {_advice(recipe, batch, part, need, 0.9 * room / here)}"
         )
-    return needed
+    return need(part)
 
 
-def foreseen(recipe: Recipe, images: np.ndarray, where: np.ndarray, part: int) -> int:
-    """Bytes that a training in micro-batches of `part` images takes, beside what the process holds now; in fp32, where
-    its precision is still open."""
+def _advice(recipe: Recipe, batch: int, part: int, need: Need, room: float) -> str:
+    """What to write so that a micro-batch fits into so many bytes."""
+    fits = [n for n in (2**i for i in range(1, part.bit_length())) if n < part and need(n) <= room]
+    if not fits:
+        return "Take smaller pictures (--size) or a smaller encoder."
+    together = batch // part
+    parts = [n for n in range(recipe.accumulate + 1, batch + 1) if batch % n == 0 and batch // n <= fits[-1]]
+    more = f", or the same in more parts (--accumulate {parts[0]})" if parts and together == recipe.accumulate else ""
+    return f"Take fewer images a step (--batch {fits[-1] * together}){more}; smaller pictures (--size) help most."
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes that a training takes, beside what its process holds before, by the images of a micro-batch."""
+
+    kept: np.ndarray
+    """Coefficients, the highest power first, of what is kept for the way back."""
+    largest: float
+    """Of the largest map, for an image."""
+    trained: int
+    """Of what is trained."""
+
+    def __call__(self, part: int) -> int:
+        kept = max(0.0, float(np.polyval(self.kept, part)))
+        return round(SLACK * (kept + BACK * self.largest * part + STATES * self.trained))
+
+
+def foreseen(recipe: Recipe, images: np.ndarray, where: np.ndarray, part: int) -> Need:
+    """What micro-batches of up to `part` images, and more, take; in fp32, where the precision is still open."""
     fabric = solitary("32-true" if recipe.precision == "auto" else recipe.precision)
     model = build(recipe, images.shape[1], images.shape[3])
     fabric.to_device(model)
-    counts = [n for n in COUNTED if n <= len(where)] or [len(where)]
-    totals, largest = [], 0.0
-    for n in counts:
-        total, most = _passed(recipe, model, images, where[:n], fabric)
-        totals.append(total)
-        largest = most / n
-    kept = float(np.polyval(np.polyfit(counts, totals, len(counts) - 1), part))
+    most = max(2, min(COUNTED, part, len(where)))
+    counts = sorted({max(2, most // 4), max(2, most // 2), most})
+    passes = [_passed(recipe, model, images, where[:n], fabric) for n in counts]
+    kept = np.polyfit(counts, [total for total, _ in passes], len(counts) - 1)
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    return round(SLACK * (max(kept, totals[-1]) + BACK * largest * part + STATES * trained))
+    if torch.cuda.is_available():
+        del model
+        torch.cuda.empty_cache()  # else what the passes took would count as taken
+    return Need(kept, passes[-1][1] / most, trained)
 
 
 def _passed(recipe: Recipe, model: Model, images: np.ndarray, rows: np.ndarray, fabric: Fabric) -> tuple[int, int]:
-    """(all, the largest) bytes that one pass keeps; weights and the caller's random state stay as they are."""
+    """(all, the largest) bytes that one pass keeps; the processor's random state stays as it is."""
     now = Now(0, 1000, generator(recipe.seed, "memory"), {})
     example = recipe.task.prepare(resident(fabric, images, rows), now)
     with torch.random.fork_rng(devices=[]), Kept(model) as kept, fabric.autocast():
@@ -105,10 +138,28 @@ def free() -> int | None:
         return int(torch.cuda.mem_get_info()[0])
     found = []
     with suppress(OSError, StopIteration, ValueError):
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        found.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
-    with suppress(OSError, ValueError):  # of a container, where "max" says that it has none of its own
-        group = Path("/sys/fs/cgroup")
-        most, held = (int((group / f"memory.{name}").read_text(encoding="ascii")) for name in ("max", "current"))
-        found.append(most - held)
+        found.append(1024 * _told(Path("/proc/meminfo"))["MemAvailable:"])
+    for group in _groups():
+        with suppress(OSError, ValueError, KeyError):  # "max" says that a group has no limit of its own
+            most, held = (int((group / f"memory.{name}").read_text(encoding="ascii")) for name in ("max", "current"))
+            files = _told(group / "memory.stat")
+            found.append(most - held + files["inactive_file"] + files["active_file"])  # which the system gives back
     return min(found, default=None)
+
+
+def _groups() -> list[Path]:
+    """Folders of this process's control groups (version 2), its own and all above it."""
+    top = Path("/sys/fs/cgroup")
+    with suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+            number, _, path = line.split(":", 2)
+            if number == "0":
+                own = top / path.lstrip("/")
+                return [own, *(above for above in own.parents if above == top or top in above.parents)]
+    return [top]
+
+
+def _told(path: Path) -> dict[str, int]:
+    """Numbers by name of a file that has one in each line."""
+    words = (line.split() for line in path.read_text(encoding="ascii").splitlines())
+    return {word[0]: int(word[1]) for word in words if len(word) > 1 and word[1].isdigit()}

@@ -50,7 +50,7 @@ class Plan:
     seconds_per_step: float | None
     """As timed before the start; None where nothing was timed."""
     memory: int | None = None
-    """Bytes that it was foreseen to take, beside what the process held before; of each process."""
+    """Bytes that each process was foreseen to take, beside what it held before; None where nothing was foreseen."""
 
 
 def engine(precision: str, rests: bool = False) -> Fabric:
@@ -87,7 +87,7 @@ def settle(recipe: Recipe, images: np.ndarray, where: np.ndarray) -> Plan:
         )
     if recipe.growth:
         _require_growable(recipe, images, where)
-    memory = require_room(recipe, images, where, batch // (recipe.accumulate * world))
+    memory = require_room(recipe, images, where, batch)
     precision, reason, seconds = _choose_precision(recipe, images, where, batch)
     if seconds is None and recipe.steps is None and recipe.epochs is None and world == 1:
         seconds = statistics.median(time_steps(recipe, (precision,), images, where, batch)[precision])

@@ -152,7 +152,7 @@ class Run:
 
     def sweep(self) -> None:
         """Removes what a killed process left half-written."""
-        for folder in (self.path, self.path / "checkpoints", self.path / "exhibits"):
+        for folder in (self.path, *(self.path / name for name in ("checkpoints", "exhibits", "keepsakes"))):
             for pattern in (".*.tmp", ".tmp*"):  # ours, and safetensors' own while it writes
                 for file in folder.glob(pattern):
                     file.unlink(missing_ok=True)

@@ -101,15 +101,15 @@ class Selection:
         quick = not self.flat and not self.radius and gauge.squares is not None and stack.glances(left)
         finalists = [self.finalists if quick and k >= 4 * self.finalists else 0 for k in counts]
         at_once = [max(1, k // LIGHT) if few else k for k, few in zip(counts, finalists, strict=True)]
-        size = max(1, min(r // k for r, k in zip(room, at_once, strict=True)))
-        if any(finalists):
-            size = min(size, -(-len(left) // torch.get_num_threads()))
+        sharers = torch.get_num_threads() if any(finalists) else 1
+        room = [max(1, r // sharers) for r in room]
+        size = max(1, min(-(-len(left) // sharers), *(r // k for r, k in zip(room, at_once, strict=True))))
         jobs = []
         for rows in torch.arange(len(left)).split(size):
             given = (left[rows], truth[rows], seeds[rows], None if z is None else z[rows])
             jobs.append(Job(stack, gauge, *given, counts, room, self.radius, finalists))
         choose = _flat if self.flat else _hierarchical
-        parts = abreast(choose, jobs) if any(finalists) else [choose(job) for job in jobs]
+        parts = abreast(choose, jobs) if sharers > 1 else [choose(job) for job in jobs]
         return Chosen(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Chosen)))
 
 

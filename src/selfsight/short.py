@@ -21,6 +21,7 @@ from selfsight.views import called
 
 VIEWS = ("--views", "--restorer")
 """Short for settings of the task."""
+CORRUPTION = ("--corruption", "--task.corruption.")
 FILES = (".json", ".yaml", ".yml")
 
 
@@ -75,21 +76,22 @@ def corruptions_asked(argv: Sequence[str]) -> tuple[list[Corruption], list[str]]
 
     `--corruption blur,decolour+downsample` names two, the second a chain; a JSON or YAML file, or a class of yours as
     my_file.MyCorruption, describes one. Settings follow the one they belong to: `--corruption blur --corruption.sigma
-    "[0.1, 0.2]" --corruption jpeg`; of a chain, the members that have such a setting take it. Raises UserError.
+    "[0.1, 0.2]" --corruption jpeg`, or --task.corruption.sigma; of a chain, the members that have such a setting take
+    it. Raises UserError.
     """
-    words = [part for word in argv for part in (word.split("=", 1) if word.startswith("--corruption") else [word])]
+    words = [part for word in argv for part in (word.split("=", 1) if word.startswith(CORRUPTION) else [word])]
     asked, rest = list[dict[str, Any]](), list[str]()
     options = iter(words)
     for option in options:
         if option == "--corruption":
             asked += [_corruption_named(name.strip()) for name in next(options, "").split(",")]
-        elif option.startswith("--corruption."):
+        elif option.startswith("--corruption.") or (asked and option.startswith("--task.corruption.")):
             value = next(options, "")
             if not asked or not value:
                 raise UserError(
                     f"{option} wants a corruption before it and a value after: --corruption blur {option} 1"
                 )
-            _set_corruption(asked[-1], option.removeprefix("--corruption."), value)
+            _set_corruption(asked[-1], option.partition("corruption.")[2], value)
         else:
             rest.append(option)
     return [_corruption(described) for described in asked], rest

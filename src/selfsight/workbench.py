@@ -267,7 +267,7 @@ def _introduce(bench: Bench, plan: Plan, encoder: Encoder, state: State) -> None
     say(
         f"encoder of {weights:,} parameters, {encoder.dim} features"
         + (f" ({encoder.note})" if encoder.note else "")
-        + f"; {plan.precision}: {plan.precision_reason}; about {(plan.memory or 0) / 1e9:.1f} GB of memory",
+        + f"; {plan.precision}: {plan.precision_reason}{f'; about {plan.memory / 1e9:.1f} GB' if plan.memory else ''}",
         highlight=False,
     )
     if encoder.loaded:

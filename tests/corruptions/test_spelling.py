@@ -48,6 +48,14 @@ def test_of_a_chain_the_member_takes_the_setting_and_the_chain_its_own():
     assert corruptions_asked(words)[0] == [Chain(corruptions=(Decolour(), Downsample(factors=(16,))), chance=0.5)]
 
 
+def test_the_long_name_of_a_setting_follows_the_short_name_of_its_corruption():
+    for word in ("--task.corruption.sigma", "--corruption.sigma"):
+        assert corruptions_asked(["--corruption", "blur", word, "[0.1, 0.2]"]) == ([Blur(sigma=(0.1, 0.2))], [])
+        assert corruptions_asked(["--corruption", "blur", f"{word}=[0.1, 0.2]"]) == ([Blur(sigma=(0.1, 0.2))], [])
+    alone = ["--task.corruption.sigma", "[0.1, 0.2]"]
+    assert corruptions_asked(alone) == ([], alone)
+
+
 def test_a_file_describes_one_and_can_be_added_to(tmp_path):
     path = tmp_path / "both.json"
     both = {"class_path": "Chain", "init_args": {"corruptions": [{"class_path": "Blur"}, {"class_path": "Noise"}]}}
