@@ -258,6 +258,7 @@ def _introduce(bench: Bench, plan: Plan, encoder: Encoder, state: State) -> None
         if (bench.store.path / name).exists():
             shutil.copyfile(bench.store.path / name, bench.run.path / name)
     weights = sum(p.numel() for p in encoder.parameters())
+    room = f"; about {plan.memory / 1e9:.1f} GB of memory" if plan.memory else ""
     say(
         f"[bold]{bench.run.path}[/bold]: {type(bench.recipe.task).__name__} on {plan.images:,} images of "
         f"{plan.size} x {plan.size}, "
@@ -267,7 +268,7 @@ def _introduce(bench: Bench, plan: Plan, encoder: Encoder, state: State) -> None
     say(
         f"encoder of {weights:,} parameters, {encoder.dim} features"
         + (f" ({encoder.note})" if encoder.note else "")
-        + f"; {plan.precision}: {plan.precision_reason}{f'; about {plan.memory / 1e9:.1f} GB' if plan.memory else ''}",
+        + f"; {plan.precision}: {plan.precision_reason}{room}",
         highlight=False,
     )
     if encoder.loaded:
