@@ -75,6 +75,14 @@ def test_every_kind_of_task_is_foreseen_and_left_as_it_was(task):
     assert torch.equal(before, torch.get_rng_state())
 
 
+@pytest.mark.parametrize("task", ["Grid", "OddOneOut", "Unmix"])
+def test_puzzles_of_several_images_are_foreseen_for_small_batches_too(task):
+    asked = recipe(task=getattr(selfsight, task)())
+    assert foreseen(asked, IMAGES, np.arange(64), 8)(8) > 0
+    with pytest.raises(ValueError, match="take a larger batch"):
+        foreseen(asked, IMAGES, np.arange(64), 2)
+
+
 @pytest.mark.parametrize("accumulate", [1, 2, 4])
 def test_a_training_that_does_not_fit_is_refused_and_what_is_advised_fits(accumulate, monkeypatch):
     asked = recipe(task=selfsight.SimCLR(), accumulate=accumulate, batch=64)

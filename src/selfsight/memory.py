@@ -113,8 +113,11 @@ def foreseen(recipe: Recipe, images: np.ndarray, where: np.ndarray, part: int) -
     model = build(recipe, images.shape[1], images.shape[3])
     fabric.to_device(model)
     most = max(2, min(COUNTED, part, len(where)))
-    counts = sorted({max(2, most // 4), max(2, most // 2), most})
-    passes = [_passed(recipe, model, images, where[:n], fabric) for n in counts]
+    counts, passes = list[int](), list[tuple[int, int]]()
+    for n in sorted({max(2, most // 4), max(2, most // 2), most}):
+        with suppress(*([ValueError] if n < most else [])):  # of a puzzle that needs more images
+            passes.append(_passed(recipe, model, images, where[:n], fabric))
+            counts.append(n)
     kept = np.polyfit(counts, [total for total, _ in passes], len(counts) - 1)
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     if torch.cuda.is_available():
