@@ -64,8 +64,8 @@ from selfsight.views import CorruptedViews, GeneratedViews, LearnedViews, Viewma
 
 PRECISION = "bf16-mixed"
 QUIET = Console(quiet=True)
-BATCH, KEPT = 256, 8
-"""Images a step; answers kept to each image."""
+BATCH, KEPT, COPIES = 256, 8, 64
+"""Images a step; answers kept to each image; neighbours looked at beyond them, as copies of the image are left out."""
 VIEWS = {"emoji": COLOURFUL, "photos/patches": STANDARD}
 MAIN = "decolour+downsample"
 CORRUPTIONS = (MAIN, "decolour", "downsample", "cutout", "cowmask")
@@ -278,10 +278,10 @@ def neighbours(store: Store, out: Path) -> None:
     centre = mean(features[train_rows])
     keys = unit(features[train_rows], centre)
     hashes = np.array(store.hashes)
-    _, near = nearest(unit(features, centre), keys, KEPT + 8)
+    _, near = nearest(unit(features, centre), keys, KEPT + COPIES)
     chosen = np.empty((len(store), KEPT), np.int64)
     for i, places in enumerate(train_rows[near.numpy()]):
-        chosen[i] = [row for row in places if row != i and hashes[row] != hashes[i]][:KEPT]
+        chosen[i] = np.resize([row for row in places if row != i and hashes[row] != hashes[i]], KEPT)
     _written(store, lambda rows: store.images[chosen[rows]], out)
 
 

@@ -51,8 +51,10 @@ class Corruption(abc.ABC):
                 f"{tuple(images.shape)} {images.dtype}: divide bytes by 255"
             )
         precise = images.to(torch.promote_types(images.dtype, torch.float32))
-        left, where = self.apply(precise, generator)
-        return Corrupted(left.to(images.dtype), where.to(images.dtype), lost(precise, left).to(images.dtype))
+        with torch.autocast(images.device.type, enabled=False):  # inside a step, too
+            left, where = self.apply(precise, generator)
+            removed = lost(precise, left)
+        return Corrupted(left.to(images.dtype), where.to(images.dtype), removed.to(images.dtype))
 
     def apply(self, images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """What is left and where it is gone, not measured: `damage`, done to as many pictures as `chance` says."""

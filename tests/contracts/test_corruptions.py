@@ -118,6 +118,15 @@ def test_every_precision_gives_the_same_up_to_its_rounding(final, dtype, picture
 
 
 @each
+def test_mixed_precision_changes_nothing(final, pictures):
+    plain = of(USUAL[final], pictures[28])
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = of(USUAL[final], pictures[28])
+    for name in ("images", "where", "removed"):
+        assert torch.equal(getattr(plain, name), getattr(mixed, name))
+
+
+@each
 def test_it_is_a_function_of_its_generator(final, pictures):
     one, again, other = (of(VARIED[final], pictures[28], seed) for seed in ("a", "a", "b"))
     assert torch.equal(one.images, again.images)

@@ -112,6 +112,18 @@ def test_loss_is_a_finite_scalar_whose_gradient_reaches_the_encoder(task, photog
     assert first.grad.abs().sum() > 0
 
 
+def test_it_is_asked_in_mixed_precision(task, photographs):
+    state = State(
+        task,
+        model_of(task),
+        Optimization(),
+        Fabric(accelerator="cpu", devices=1, precision="bf16-mixed"),
+        steps=2,
+        seed=1,
+    )
+    assert all(math.isfinite(loss) for loss, _ in run(state, photographs))
+
+
 @pytest.mark.parametrize(("channels", "side"), [(1, 28), (3, 224)])
 @pytest.mark.parametrize("name", TASKS)
 def test_small_gray_and_large_coloured_pictures_are_asked_of(name, channels, side, photographs):
