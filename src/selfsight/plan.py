@@ -21,6 +21,7 @@ from selfsight.bf16 import bf16_is_native
 from selfsight.corruption import Corruption
 from selfsight.encoder import without_weights
 from selfsight.errors import UserError
+from selfsight.precision import Timed, kept, recalled, remember
 from selfsight.recipe import Recipe
 from selfsight.task import Model
 from selfsight.train import State, advance, order
@@ -28,10 +29,8 @@ from selfsight.view import ViewSource
 
 MINUTES = 10.0
 """Length of a training that was given none."""
-TIMED_SECONDS, TIMED_STEPS = 8.0, 8
-"""About how long the timing before the start may take, and the most steps of each precision."""
-WORTH = 1.1
-"""How much faster bf16 has to be to be taken: less is within the noise of a few timed steps."""
+TIMED_SECONDS, TIMED_STEPS = 4.0, 8
+"""About how long the timing of each precision may take before the start, and the most steps of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,16 +87,16 @@ def settle(recipe: Recipe, images: np.ndarray, where: np.ndarray) -> Plan:
     if recipe.growth:
         _require_growable(recipe, images, where)
     memory = require_room(recipe, images, where, batch)
-    precision, reason, seconds = _choose_precision(recipe, images, where, batch)
+    chosen, reason, seconds = _choose_precision(recipe, images, where, batch)
     if seconds is None and recipe.steps is None and recipe.epochs is None and world == 1:
-        seconds = statistics.median(time_steps(recipe, (precision,), images, where, batch)[precision])
+        seconds = statistics.median(time_steps(recipe, (chosen,), images, where, batch)[chosen])
     return Plan(
         steps=_steps(recipe, count // batch, seconds, world),
         images=count,
         batch=batch,
         size=size,
         channels=channels,
-        precision=precision,
+        precision=chosen,
         precision_reason=reason,
         seconds_per_step=seconds,
         memory=memory,
@@ -179,11 +178,13 @@ def _choose_precision(
         return "32-true", "this processor has no bf16 of its own", None
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         return "bf16-mixed", "the processor has it; not timed with several processes", None
+    place = kept(recipe, images.shape[1], images.shape[3], batch // recipe.accumulate)
+    if known := recalled(place):
+        return known.precision, known.reason(), None
     took = time_steps(recipe, ("32-true", "bf16-mixed"), images, where, batch)
-    gain = min(took["32-true"]) / min(took["bf16-mixed"])  # the least of each: what a neighbour's load disturbs least
-    if gain >= WORTH:
-        return "bf16-mixed", f"timed {gain:.1f} x as fast as fp32", statistics.median(took["bf16-mixed"])
-    return "32-true", f"bf16 timed {gain:.1f} x as fast as fp32, not worth it", statistics.median(took["32-true"])
+    timed = Timed.of(took)
+    remember(place, timed)
+    return timed.precision, timed.reason(), statistics.median(took[timed.precision])
 
 
 def time_steps(
@@ -222,7 +223,7 @@ def time_steps(
             took[precision].append((time.perf_counter() - before) / sides)
         if step == 0:
             started = time.perf_counter()
-        elif time.perf_counter() - started > TIMED_SECONDS:
+        elif time.perf_counter() - started > TIMED_SECONDS * len(precisions):
             break
     return {precision: seconds[1:] for precision, seconds in took.items()}
 
