@@ -15,7 +15,7 @@ pictures of each; a corruption that a policy chooses, by the encoder's progress,
 budget; a spelling cut short in place of a corruption, answered or as it is; an adversary's changes. Controls: what the
 corruption left, an untrained restorer, and the nearest other image by hand-made features in place of an answer. Every
 row is one training: set, arm, budget, seed, steps, kNN and logistic regression with intervals. A claim is how far an arm
-is above ordinary views, in points of accuracy, with an interval over sets and seeds, which both see the same images; it
+is above ordinary views on a set, in points of accuracy, with an interval over seeds, which both see the same images; it
 holds where it is better by more than the interval. --quick makes equal steps alone. Each training is kept in
 WORK as it ends; a second call goes on where the first stopped. Quality of the answers is in WORK beside them.
 """
@@ -34,7 +34,7 @@ import numpy as np
 import torch
 from costs import SAID, TIMED, costs
 from quality import COLOURFUL, STANDARD
-from record import Claim, conclude, interval, kept, parser
+from record import Claim, conclude, interval, kept, parser, require_same
 from rich.console import Console
 from torch import Tensor
 
@@ -153,6 +153,7 @@ def main() -> None:
         words.seconds, words.restorer_seconds, words.seeds, words.sets, words.budgets = 25.0, 25.0, 1, "emoji", "steps"
         words.only = words.only or ";".join(QUICK)
     torch.set_num_threads(1)
+    require_same(words.work, {"size": words.size, "restorer_seconds": words.restorer_seconds})
     wanted = [arm for arm in ARMS if not words.only or arm.name in ("ordinary", *words.only.split(";"))]
     rows = [row for place in words.sets.split(",") for row in _rows(place, wanted, words)]
     conclude("imagined_views", list(claims(rows, wanted)), rows, words.out)
@@ -350,17 +351,16 @@ def judged(store: Store, encoder: Any, seed: int) -> list[Any]:
 
 
 def claims(rows: Sequence[dict[str, Any]], wanted: Sequence[Arm]) -> Iterator[Claim]:
-    """Each arm less ordinary views, paired over sets and seeds."""
-    told = {(row["arm"], row["budget"], row["set"], row["seed"]): row for row in rows}
-    for budget in sorted({row["budget"] for row in rows}):
-        places = sorted({(row["set"], row["seed"]) for row in rows if row["budget"] == budget})
+    """Each arm less ordinary views on each set, paired over seeds."""
+    told = {(row["arm"], row["set"], row["budget"], row["seed"]): row for row in rows}
+    for place, budget in sorted({(row["set"], row["budget"]) for row in rows}):
+        seeds = sorted({row["seed"] for row in rows if (row["set"], row["budget"]) == (place, budget)})
         for arm in wanted[1:]:
             for probe in ("knn", "linear"):
-                pairs = [(told[arm.name, budget, *place], told["ordinary", budget, *place]) for place in places]
-                differences = [100 * (one[probe] - other[probe]) for one, other in pairs]
-                middle, low, high = interval(differences)
-                name = f"{arm.name}, equal {budget}: points of {probe} accuracy above ordinary views"
-                yield Claim(name, middle, low, high, len(differences), 0.0, low > 0)
+                pairs = [(told[arm.name, place, budget, s], told["ordinary", place, budget, s]) for s in seeds]
+                middle, low, high = interval([100 * (one[probe] - other[probe]) for one, other in pairs])
+                name = f"{place}, {arm.name}, equal {budget}: points of {probe} accuracy above ordinary views"
+                yield Claim(name, middle, low, high, len(seeds), 0.0, low > 0)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,15 @@ def kept(place: Path, told: dict[str, Any], make: Callable[..., dict[str, Any]],
     return dict(json.loads(place.read_text(encoding="utf-8")))
 
 
+def require_same(work: Path, settings: dict[str, Any]) -> None:
+    """Stops where a folder holds rows of other settings, which would be taken for these."""
+    place = work / "settings.json"
+    held = kept(place, settings, dict)
+    if held != settings:
+        told = ", ".join(f"{name} {held.get(name)}" for name in settings if held.get(name) != settings[name])
+        raise SystemExit(f"{work} holds rows made with {told}: give another --work.")
+
+
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
     """Mean and 95 % interval by Student's t; of a single value nothing is known but itself."""
     mean, n = statistics.fmean(values), len(values)

@@ -24,14 +24,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from costs import SAID, TIMED
-from record import Claim, conclude, kept, parser
+from record import Claim, conclude, kept, parser, require_same
 from rich.console import Console
 from torch import Tensor, nn
 
 import selfsight
 from selfsight.batch import Batch, Example, Now, Outcome, Prediction
 from selfsight.corruption import Corruption
-from selfsight.corruptions import spelled
+from selfsight.corruptions import Downsample, spelled
 from selfsight.distances import Pixels
 from selfsight.embedding import embed_images
 from selfsight.encoder import Encoder
@@ -136,6 +136,11 @@ class Posterior(nn.Module):
         return torch.cat(middles, 1), torch.cat(spreads, 1).clamp(-8, 8)
 
 
+def taking(name: str) -> Corruption:
+    """By its short name; "downsample x4" is always four times smaller, where "downsample" is 2, 4 or 8."""
+    return Downsample(factors=(4,)) if name == "downsample x4" else spelled(name)
+
+
 def arms(corruption: Corruption) -> dict[str, Task]:
     imle = {f"imle, {m} codes": Restore(corruption=corruption, selection=Selection(codes=(m,))) for m in (8, *TRIES)}
     twin = Restore(corruption=corruption, restorer=CamNet(ways=False), selection=Selection(codes=(1,)))
@@ -149,7 +154,7 @@ def main() -> None:
     given = parser(__doc__)
     given.add_argument("--data", type=Path, default=Path("data"), help="the folder that holds the sets")
     given.add_argument("--sets", default=",".join(SETS), help="comma-separated")
-    given.add_argument("--taken", default=",".join(TAKEN), help="comma-separated corruptions")
+    given.add_argument("--taken", default=",".join(TAKEN), help="comma-separated corruptions; also downsample x4")
     given.add_argument("--only", help="names of arms, parted by semicolons")
     given.add_argument("--seconds", type=float, default=240.0, help="of one thread, each")
     given.add_argument("--seeds", type=int, default=3)
@@ -160,7 +165,7 @@ def main() -> None:
         words.seconds, words.seeds, words.sets, words.taken = 40.0, 1, SETS[0], TAKEN[2]
         words.only = words.only or ";".join(QUICK)
     torch.set_num_threads(1)
-    words.work.mkdir(parents=True, exist_ok=True)
+    require_same(words.work, {"size": words.size})
     rows = [row for place in words.sets.split(",") for row in _rows(place, words)]
     conclude("restore", list(claims(rows)), [{k: v for k, v in row.items() if k != "each"} for row in rows], words.out)
 
@@ -171,7 +176,7 @@ def _rows(place: str, words: Any) -> Iterator[dict[str, Any]]:
     store = pack(guess(str(words.data / place)), Packing(size=words.size), out=words.work / f"{name}.store")
     judge = fixed_encoder(store, words.work / f"{name} encoder", words.seconds)
     for taken in words.taken.split(","):
-        wanted = {k: v for k, v in arms(spelled(taken)).items() if not words.only or k in words.only.split(";")}
+        wanted = {k: v for k, v in arms(taking(taken)).items() if not words.only or k in words.only.split(";")}
         for seed in range(words.seeds):
             for arm, task in wanted.items():
                 at = words.work / f"{name} {taken} {arm} {seed} {words.seconds:g}.json"

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from selfsight.batch import Batch, Now
+from selfsight.codes import Refresh
 from selfsight.encoders import Small
-from selfsight.findings import plain_findings
+from selfsight.findings import doubts, plain_findings
 from selfsight.policy import Policy
 from selfsight.recipe import Recipe, to_json
 from selfsight.restorers import CamNet
@@ -60,9 +61,10 @@ def codes(run):
     return {finding["code"] for finding in plain_findings(run, 0)} - {"L001"}
 
 
-def restored(run, photographs, sick="", ways=True, steps=30):
-    """A short training of the smallest restorer, healthy or made sick, told in the run's series."""
-    task = Restore(restorer=CamNet(width=8, ways=ways), selection=Selection(codes=(4,)))
+def restored(run, photographs, sick="", ways=True, steps=30, judged=False, codes_tried=4, **settings):
+    """A short training of the smallest restorer, healthy or made sick, told in the run's series; judged: told by other
+    images alone, once it has ended."""
+    task = Restore(restorer=CamNet(width=8, ways=ways), selection=Selection(codes=(codes_tried,)), **settings)
     (run.path / "data").mkdir()
     run.write("recipe", to_json(Recipe(data=str(run.path / "data"), task=task)))
     torch.manual_seed(0)
@@ -83,7 +85,12 @@ def restored(run, photographs, sick="", ways=True, steps=30):
         outcome.loss.backward()
         optimizer.step()
         measures = {name: float(value) for name, value in outcome.measures.items()}
-        run.append("series", {"step": step + 1, "loss": float(outcome.loss.detach()), **measures})
+        if not judged:
+            run.append("series", {"step": step + 1, "loss": float(outcome.loss.detach()), **measures})
+    if judged:
+        others = torch.from_numpy(photographs[16:48]).permute(0, 3, 1, 2)
+        rows = task.judged(model.eval(), others).items()
+        run.write("scores", {"answers": [{"name": name, "train": None, "val": value} for name, value in rows]})
     return codes(run)
 
 
@@ -101,6 +108,24 @@ def test_codes_that_are_ignored_are_found(run, photographs):
 
 def test_noise_for_answers_is_found(run, photographs):
     assert restored(run, photographs, "noise", steps=20) == {"G002"}
+
+
+def test_of_one_code_comes_one_answer_and_it_is_found_on_other_images(run, photographs):
+    assert restored(run, photographs, judged=True, codes_tried=1, steps=150) == {"G001"}
+    (found,) = [one for one in plain_findings(run, 0) if one["code"] == "G001"]
+    assert found["sentence"].startswith("On images it did not learn from two answers lie 0.")
+    run.write("findings", [found])
+    assert doubts(run) == [f"G001: {found['sentence']} {found['cure']}"]
+
+
+def test_noise_is_found_on_other_images(run, photographs):
+    assert restored(run, photographs, "noise", steps=2, judged=True) == {"G001", "G002"}  # the same noise for all codes
+
+
+@pytest.mark.parametrize(("ways", "remember"), [(True, None), (True, Refresh()), (False, None)])
+def test_what_is_healthy_on_other_images_has_none(run, photographs, ways, remember):
+    assert restored(run, photographs, ways=ways, judged=True, remember=remember) == set()
+    assert doubts(run) == []
 
 
 def test_a_restorer_of_one_answer_on_purpose_has_none(run, photographs):

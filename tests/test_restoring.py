@@ -15,6 +15,7 @@ from selfsight.encoders import Small
 from selfsight.errors import UserError
 from selfsight.restorers import CamNet
 from selfsight.restoring import restore
+from selfsight.run import Run
 from selfsight.seeds import generator
 from selfsight.selection import Selection
 
@@ -38,6 +39,18 @@ def test_answers_differ_and_are_the_same_for_the_same_draws(trained):
     assert not torch.equal(answers[:, 0], answers[:, 1])
     assert torch.equal(answers, restoring.answers(left, 3, generator("ways")))
     assert restoring.task.corruption == CutOut()
+
+
+def test_what_the_run_found_against_its_answers_is_said(trained, tmp_path, capsys):
+    kept = Run(trained)
+    rows = {row["name"]: row for row in kept.json("scores")["answers"]}
+    assert rows["distance between two answers"]["train"] > 0
+    before = kept.json("findings")
+    kept.write("findings", [{"code": "G001", "grade": "NOTE", "sentence": "All are one.", "cure": "Train longer."}])
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tmp_path / "0.png")
+    assert run(["restore", str(trained), str(tmp_path), "--out", str(tmp_path / "page.html")]) == 0
+    assert "G001: All are one. Train longer." in capsys.readouterr().err
+    kept.write("findings", before)
 
 
 def test_the_weights_are_those_of_the_checkpoint(trained):

@@ -19,6 +19,7 @@ from selfsight.bf16 import bf16_is_native
 from selfsight.corruption import Corrupted, Corruption
 from selfsight.encoder import Encoder
 from selfsight.errors import UserError
+from selfsight.findings import doubts
 from selfsight.frozen import Frozen, state
 from selfsight.restorer import Restorer, Stack
 
@@ -37,6 +38,8 @@ class Answerer:
     stack: Stack
     identity: str
     """Which weights of which run these are."""
+    doubts: tuple[str, ...] = ()
+    """What the run's own findings say against its answers."""
 
     @staticmethod
     def open(path: str | os.PathLike[str]) -> Answerer:
@@ -48,7 +51,9 @@ class Answerer:
             "restores nothing: give a run of `selfsight pretrain --task Restore`",
         )
         named = json.dumps([str(found.run.path.resolve()), found.file.name])
-        return Answerer(found.task, found.encoder, cast(Stack, found.parts["restorer"]), named)
+        return Answerer(
+            found.task, found.encoder, cast(Stack, found.parts["restorer"]), named, tuple(doubts(found.run))
+        )
 
     @property
     def corruption(self) -> Corruption:

@@ -9,11 +9,22 @@ from typing import Any
 
 from selfsight.run import Run
 
+NEAREST, RANDOM, APART = (
+    "distance of the nearest of 8 answers",
+    "distance of a random answer",
+    "distance between two answers",
+)
+"""Of a trained restorer, in units of the distance of what was left: what scores.json says under "answers"."""
+DOUBTS = ("G001", "G002")
+"""Codes of findings that a restorer's answers are not to be used."""
 LATE = 20
 """Steps at the end that the loss is averaged over."""
 ALIKE = 0.01
 """The nearest of a picture's answers is nearer than their mean by a smaller share. Where codes reach nothing it is 0
 but for rounding; after 30 steps of the smallest restorer with 4 codes, on photographs of 32 pixels, it was 0.32."""
+ONE = 0.01
+"""Distance between two answers in units of that of what was left. Trained on one code for 400 steps, which leads to one
+answer, it was 0.001 to 0.003; on eight, 0.047 and more (benchmarks/results/restore.json)."""
 ANOTHERS = 2.0
 """Distance of a random answer in units of the usual change's. What is drawn from all that could be true is at most
 twice as far as their mean; that restorer's was at 1.5, and answers of noise above 40."""
@@ -29,8 +40,14 @@ TRIED = 100
 
 def plain_findings(run: Run, across: int) -> list[dict[str, Any]]:
     """Findings of a run that has ended. across: groups of equal images that lie in different splits."""
-    found = [_constant_answer(run), _no_better(run), _shared(across), *_restorer(run), *_policy(run)]
-    return [finding for finding in found if finding]
+    found = [_constant_answer(run), _no_better(run), _shared(across), *_restorer(run), *_answers(run), *_policy(run)]
+    return list({finding["code"]: finding for finding in found if finding}.values())
+
+
+def doubts(run: Run) -> list[str]:
+    """Sentences on why a restorer's answers are not to be used; none of a healthy one."""
+    found = run.json("findings") or []
+    return [f"{one['code']}: {one['sentence']} {one['cure']}" for one in found if one and one.get("code") in DOUBTS]
 
 
 def _constant_answer(run: Run) -> dict[str, Any] | None:
@@ -64,6 +81,22 @@ def _late(run: Run, *names: str) -> dict[str, float]:
     return {name: sum(line[name] for line in lines) / LATE for name in names} if len(lines) == LATE else {}
 
 
+def _answers(run: Run) -> list[dict[str, Any]]:
+    """The same of a trained restorer, on images of validation where there are any, however its codes were chosen."""
+    rows = {row["name"]: row for row in (run.json("scores") or {}).get("answers", [])}
+    if NEAREST not in rows:
+        return []
+    where = "train" if rows[NEAREST].get("val") is None else "val"
+    usual, apart = (rows[name][where] for name in (RANDOM, APART))
+    on = "On images it did not learn from" if where == "val" else "On images it learned from"
+    found = []
+    if apart < ONE:
+        found.append(_one(f"{on} two answers lie {apart:.1%} as far apart as what was left lies from the truth"))
+    if usual > ANOTHERS:
+        found.append(_noise(f"{on} a random answer is {usual:.1f} times as far from the truth as what was left"))
+    return found
+
+
 def _restorer(run: Run) -> list[dict[str, Any]]:
     """A restorer's answers are one, or noise. Where codes are remembered few steps try any, and nothing is said."""
     task, late = _settings((run.json("recipe") or {}).get("task")), _late(run, "loss", "differ", "tried")
@@ -74,14 +107,22 @@ def _restorer(run: Run) -> list[dict[str, Any]]:
         return []
     found, typical = [], late["loss"] / max(1e-6, 1 - late["differ"])
     if late["differ"] < ALIKE:
-        sentence = f"The nearest of a picture's answers is {late['differ']:.1%} nearer than their mean"
-        cure = "Train longer or draw more codes (--task.selection.codes); or take more away, so that more can be right."
-        found.append(_finding("G001", sentence + ": codes are ignored, one answer to all of them.", cure))
+        found.append(_one(f"The nearest of a picture's answers is {late['differ']:.1%} nearer than their mean"))
     if typical > ANOTHERS:
-        sentence = f"A random answer is {typical:.1f} times as far from the truth as the usual change would be"
-        cure = "Train longer, or draw fewer codes: of very many, one is near by chance."
-        found.append(_finding("G002", sentence + ": noise, of which the nearest is chosen.", cure))
+        found.append(
+            _noise(f"A random answer is {typical:.1f} times as far from the truth as the usual change would be")
+        )
     return found
+
+
+def _one(sentence: str) -> dict[str, Any]:
+    cure = "Train longer or draw more codes (--task.selection.codes); or take more away, so that more can be right."
+    return _finding("G001", sentence + ": codes are ignored, one answer to all of them.", cure)
+
+
+def _noise(sentence: str) -> dict[str, Any]:
+    cure = "Train longer, or draw fewer codes: of very many, one is near by chance."
+    return _finding("G002", sentence + ": noise, of which the nearest is chosen.", cure)
 
 
 def _policy(run: Run) -> list[dict[str, Any]]:

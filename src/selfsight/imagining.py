@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,9 @@ def imagine(
     )
     kept = Imagined.open(place)
     told = judged(kept, store, encoder, str(through or run), seed)
+    told = replace(told, notes=[*restorer.doubts, *told.notes])
+    for doubt in restorer.doubts:
+        console.print(doubt, highlight=False, markup=False, soft_wrap=True)
     write_json(place / "quality.json", {"notes": told.notes, "numbers": told.numbers})
     write_imagined(told, place / "quality.html")
     for name, value in told.numbers.items():

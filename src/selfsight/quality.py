@@ -24,6 +24,7 @@ from selfsight.seeds import generator, seed_of
 
 if TYPE_CHECKING:
     from selfsight.store import Store
+    from selfsight.task import Model, Task
 
 VIEWS = Views()
 """One fixed kind of views for every task, so that numbers of different tasks can be compared."""
@@ -31,6 +32,9 @@ IMAGES = 512
 """Images that label-free quality is measured on."""
 BANK, ASKED = 1000, 400
 """Labelled images the running kNN votes with, and is asked about."""
+
+JUDGED = 64
+"""Images of either kind that a task is judged on by itself."""
 
 MEANINGS = {
     "view retrieval": "share of images whose other view is the nearest of all; 1 is best",
@@ -54,6 +58,21 @@ def label_free(encoder: nn.Module, images: np.ndarray, seed: int = 0) -> dict[st
         "uniformity": float(uniformity(z1)),
         "alignment": float(alignment(z1, z2)),
     }
+
+
+def beside_untrained(after: nn.Module, before: nn.Module, images: np.ndarray, seed: int) -> list[dict[str, Any]]:
+    """Rows of the label-free measures of an encoder and of the same untrained."""
+    now, then = (label_free(encoder, images, seed) for encoder in (after, before))
+    return [{"name": name, "trained": now[name], "untrained": then[name], "meaning": MEANINGS[name]} for name in now]
+
+
+def judged(task: Task, model: Model, store: Store, where: np.ndarray, seed: int) -> list[dict[str, Any]]:
+    """Rows of what a task itself says of its trained model, on images it learned from and on those of validation."""
+    told, model = dict[str, dict[str, float]](), model.cpu().eval()
+    for name, rows in (("train", where), ("val", store.where("val"))):
+        chosen = np.sort(np.random.default_rng(seed_of(seed, "judged")).permutation(rows)[:JUDGED])
+        told[name] = task.judged(model, torch.from_numpy(store.images[chosen]).permute(0, 3, 1, 2)) if len(rows) else {}
+    return [{"name": name, "train": value, "val": told["val"].get(name)} for name, value in told["train"].items()]
 
 
 def _embed(encoder: nn.Module, views: torch.Tensor, batch: int = 256) -> torch.Tensor:

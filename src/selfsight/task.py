@@ -83,6 +83,10 @@ class Task(abc.ABC):
         """What the run keeps of a few images (M, C, H, W) uint8 while it learns, by name; {}: nothing."""
         return {}
 
+    def judged(self, model: Model, images: Tensor) -> dict[str, float]:
+        """Numbers on what the trained model, in eval mode, answers to images (M, C, H, W) uint8, by name; {}: none."""
+        return {}
+
     def rates(self) -> dict[str, float]:
         """Learning-rate factors of parts by name, where one should learn faster or slower than the encoder."""
         return {}

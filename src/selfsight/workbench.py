@@ -30,12 +30,12 @@ from selfsight.encoder import Encoder
 from selfsight.environment import environment
 from selfsight.errors import UserError
 from selfsight.exhibits import draw_puzzles, show_embedding
-from selfsight.findings import plain_findings
+from selfsight.findings import doubts, plain_findings
 from selfsight.interrupt import Interrupt
 from selfsight.keepsakes import Keepsakes, forget
 from selfsight.plan import Plan, build, engine, reads, require_unchanged, settle, start, untrained
 from selfsight.progress import Line
-from selfsight.quality import MEANINGS, RunningProbe, label_free
+from selfsight.quality import RunningProbe, beside_untrained, judged
 from selfsight.recipe import Recipe, to_json
 from selfsight.run import Run
 from selfsight.sources import InMemory, Packed
@@ -363,16 +363,14 @@ def _finish(bench: Bench, plan: Plan, state: State) -> None:
     run, seed = bench.run, bench.recipe.seed
     after, before = state.model.encoder.cpu(), untrained(bench.recipe, plan)
     images = bench.store.images[bench.where[np.sort(np.random.default_rng(seed).permutation(len(bench.where))[:2000])]]
-    now, then = label_free(after, images, seed), label_free(before, images, seed)
-    scores = run.json("scores")
-    scores["label_free"] = [
-        {"name": name, "trained": now[name], "untrained": then[name], "meaning": MEANINGS[name]} for name in MEANINGS
-    ]
-    run.write("scores", scores)
+    scores = run.json("scores") | {"label_free": beside_untrained(after, before, images, seed)}
+    run.write("scores", scores | {"answers": judged(bench.recipe.task, state.model, bench.store, bench.where, seed)})
     show_embedding(run, bench.store, bench.where, after, before, seed)
     across = sum(group.across for group in bench.store.duplicates)
     run.write("findings", [*(run.json("findings") or []), *plain_findings(run, across)])
     write_report(run)
+    for doubt in doubts(run):
+        bench.console.print(doubt, highlight=False, markup=False, soft_wrap=True)
     say_left_out(bench.store, bench.console, run.path / "skipped.csv")
     last = run.lines("probes")
     told = f"; {last[-1]['name']} {last[-1]['value']:.3g} (untrained {last[-1]['untrained']:.3g})" if last else ""

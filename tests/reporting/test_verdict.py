@@ -101,6 +101,12 @@ def test_a_run_cut_short_and_one_without_a_step(evidence_of):
     assert verdict(evidence_of(series=LOSSES[:1], plan={})).startswith("After 1 step the loss is 2.30")
 
 
+def test_answers_that_are_not_to_be_used_are_said_at_once(evidence_of):
+    doubt = {"code": "G001", "grade": "NOTE", "sentence": "Codes are ignored.", "cure": "Train longer."}
+    told = evidence_of(series=LOSSES, plan=PLAN, findings=[doubt, {**doubt, "code": "R001", "sentence": "No better."}])
+    assert verdict(told).endswith(". Codes are ignored.")
+
+
 def test_a_loss_that_is_not_a_number_is_said_with_its_step(evidence_of):
     broken = [*LOSSES[:16], *({"step": step, "loss": math.nan} for step in range(17, 341))]
     said = verdict(evidence_of(series=broken, plan=PLAN))

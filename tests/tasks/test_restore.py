@@ -91,6 +91,43 @@ def test_codes_are_kept_until_they_are_due(batch):
     assert torch.equal(seeds[0], seeds[2])
     measures = task.loss(task.predict(model, asked(task, batch)), asked(task, batch)).measures
     assert (float(measures["tried"]), float(measures["differ"])) == (0, 0)
+    assert float(measures["nearest"]) == float(measures["random"]) == float(measures["changed"]) == 0
+
+
+def test_the_share_of_changed_codes_is_that_of_images_that_had_one(batch):
+    task = Restore(remember=Refresh(staleness=0, forced=1), **SMALL)
+    model, before, shares = model_of(task), None, []
+    for visit in range(3):
+        example = asked(task, batch, visit)
+        with torch.no_grad():
+            told = task.predict(model, example)
+        shares.append(float(task.loss(told, example).measures["changed"]))
+        if before is not None:
+            chose = told["tried"] > 0.5
+            assert shares[-1] == pytest.approx(float((told["seeds"] != before).any(1)[chose].float().mean()))
+        before = told["seeds"]
+        task.after_step(model, example, told, Now(visit, 3, generator(visit)))
+    assert shares[0] == 0
+    assert shares[1] > 0.5
+
+
+def test_nearest_and_random_answers_are_told_in_the_unit_of_the_loss(batch):
+    task = Restore(**SMALL)
+    example, model = asked(task, batch), model_of(task)
+    outcome = task.loss(task.predict(model, example), example)
+    measures = {name: float(value) for name, value in outcome.measures.items()}
+    assert measures["nearest"] == pytest.approx(float(outcome.loss.detach()), rel=1e-3)
+    assert 1 - measures["nearest"] / measures["random"] == pytest.approx(measures["differ"], rel=1e-4)
+
+
+def test_a_trained_restorer_is_judged_by_answers_as_they_are_used(batch):
+    task = Restore(**SMALL)
+    nearest, usual, apart, sharp = task.judged(model_of(task), batch.images).values()
+    assert 0 < nearest < usual
+    assert apart > 0 and sharp > 0
+    assert task.judged(model_of(task), batch.images)["distance of a random answer"] == usual
+    twin = Restore(restorer=CamNet(width=8, ways=False))
+    assert twin.judged(model_of(twin), batch.images) == {}
 
 
 def test_nearest_of_more_codes_is_nearer(batch):

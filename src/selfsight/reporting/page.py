@@ -16,6 +16,7 @@ from selfsight.reporting.gallery import map_section, neighbour_section, thumbs
 from selfsight.reporting.markup import Markup, tag
 from selfsight.reporting.scoretable import class_section, score_section
 from selfsight.reporting.sections import (
+    answers_section,
     findings_section,
     label_free_section,
     loss_section,
@@ -35,6 +36,7 @@ CONTENTS = {
     "neighbours": "Neighbours",
     "map": "Map",
     "label-free": "Without labels",
+    "answers": "Answers",
     "findings": "Findings",
     "classes": "Classes",
     "files": "Files",
@@ -67,8 +69,8 @@ def page(evidence: Evidence) -> str:
     sections = [
         score_section(evidence), loss_section(evidence), probe_section(evidence), puzzle_section(evidence),
         neighbour_section(evidence, pictures), map_section(evidence, pictures), label_free_section(evidence),
-        findings_section(evidence), class_section(evidence), files_section(evidence), settings_section(evidence),
-        again_section(evidence), time_section(evidence),
+        answers_section(evidence), findings_section(evidence), class_section(evidence), files_section(evidence),
+        settings_section(evidence), again_section(evidence), time_section(evidence),
     ]  # fmt: skip
     shown = [part for part in sections if part is not None]
     name = title(evidence)

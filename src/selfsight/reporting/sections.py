@@ -171,6 +171,20 @@ def label_free_section(evidence: Evidence) -> Markup:
     return section("label-free", "Without labels", shown)
 
 
+def answers_section(evidence: Evidence) -> Markup | None:
+    """What the task itself says of its trained model; None of most tasks."""
+    rows = rows_at(evidence.scores, "answers")
+    if not rows:
+        return None
+    cells = [
+        [str(row.get("name", "")), *(tag("td", decimal(row.get(who)), class_="number") for who in ("train", "val"))]
+        for row in rows
+    ]
+    shown = table(["measure", *_right("learned from", "validation")], cells, "Answers")
+    note = "Distances are in units of that of what was left: 1 is to do nothing."
+    return section("answers", "Answers", shown, tag("p", note, class_="note"))
+
+
 def findings_section(evidence: Evidence) -> Markup | None:
     """What the doctor found, worst first; None where nobody asked."""
     if not evidence.findings:

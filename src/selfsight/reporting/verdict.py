@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from selfsight.findings import DOUBTS
 from selfsight.reporting.evidence import Evidence, Records, rows_at
 from selfsight.reporting.numbers import count, decimal, interval, is_share, number, score, whole
 
@@ -26,7 +27,8 @@ def verdict(evidence: Evidence) -> str:
     """One or two sentences for the top of the page."""
     said = [training_clause(evidence), *(worth_clauses(evidence))]
     sentence = "; ".join(said[:2]) + "."
-    return " ".join([sentence, *(clause + "." for clause in said[2:])])
+    doubts = [str(one["sentence"]) for one in evidence.findings if one.get("code") in DOUBTS and one.get("sentence")]
+    return " ".join([sentence, *doubts, *(clause + "." for clause in said[2:])])
 
 
 def training_clause(evidence: Evidence) -> str:

@@ -30,7 +30,9 @@ from selfsight.corruptions import Chain, Decolour, Downsample
 from selfsight.distance import Distance, Gauge
 from selfsight.distances import Pixels
 from selfsight.encoder import Encoder
+from selfsight.findings import APART, NEAREST, RANDOM
 from selfsight.images.views import Views
+from selfsight.maths.distances import sharpness, spread
 from selfsight.restorer import SEEDS, Restorer, Stack
 from selfsight.restorers import CamNet
 from selfsight.seeds import generator
@@ -39,6 +41,8 @@ from selfsight.task import Constant, Model, Task, flat
 
 STRIDE = 48_271
 """Between the seeds of a picture's candidates: far enough that no two pictures of a batch share many."""
+JUDGED = 8
+"""Answers to a picture by which a trained restorer is judged, their codes drawn as whoever uses it draws them."""
 LEAST = 1e-6
 """No distance counts as less, where nothing was taken away."""
 
@@ -108,7 +112,8 @@ class Restore(Task):
         place = torch.arange(1, 1 + stack.levels * count).view(stack.levels, count)
         fresh = (example.extras["seed"].cpu()[:, None, None] + STRIDE * place) % SEEDS
         due = torch.ones(len(left), dtype=torch.bool)
-        seeds, told = fresh[:, :, 0].clone(), left.new_zeros(len(left), 2)
+        known, before = torch.zeros_like(due), fresh[:, :, 0]
+        seeds, told = before.clone(), left.new_zeros(len(left), 2)
         if self.remember:
             cache = cast(CodeCache, model.parts["codes"])
             due, seeds, fresh = (
@@ -116,20 +121,30 @@ class Restore(Task):
                 cache.kept(example.index),
                 cache.candidates(example.index, fresh),
             )
+            known, before = cache.knows(example.index).cpu() & due, seeds.clone()
         if due.any():
             rows, far = due.to(left.device), gauge(self.distance, left.shape[1]).to(left.device)
             chosen = self.selection(stack, far, left[rows], truth[rows], fresh[due], z[rows])
             seeds[due], told[rows] = chosen.seeds, torch.stack([chosen.least.sum(1), chosen.mean.sum(1)], 1).to(told)
-        return seeds, {"tried": due.to(told), "least": told[:, 0], "mean": told[:, 1]}
+        tried = {"tried": due.to(told), "least": told[:, 0], "mean": told[:, 1]}
+        if self.remember:
+            tried |= {"again": known.to(told), "changed": ((seeds != before).any(1) & known).to(told)}
+        return seeds, tried
 
     def loss(self, prediction: Prediction, example: Example) -> Outcome:
         far, unit = self._distances(prediction, example)
         n = len(far)  # of which each has a share in the mean that it is held against: n / (n - 1), as in a variance
-        loss = far.sum(1).mean() / (unit.sum(1).mean() * n / max(1, n - 1)).clamp(min=LEAST)
+        usual = (unit.sum(1).mean() * n / max(1, n - 1)).clamp(min=LEAST)
+        loss = far.sum(1).mean() / usual
         tried = (prediction["tried"] > 0.5).float()
         least, mean = ((prediction[name].detach() * tried).sum().float() for name in ("least", "mean"))
-        differ = (mean - least) / mean.clamp(min=LEAST)  # 0 where nobody tried
-        return Outcome(loss, {"explained": 1 - loss.detach(), "differ": differ, "tried": tried.mean()})
+        told = {"explained": 1 - loss.detach(), "differ": (mean - least) / mean.clamp(min=LEAST), "tried": tried.mean()}
+        share = usual.detach() * tried.sum().clamp(min=1)  # all are 0 where nobody tried
+        told |= {"nearest": least / share, "random": mean / share}
+        if "again" in prediction:
+            again, changed = (prediction[name].detach().float() for name in ("again", "changed"))
+            told["changed"] = changed.sum() / again.sum().clamp(min=1)
+        return Outcome(loss, told)
 
     def _distances(self, prediction: Prediction, example: Example) -> tuple[Tensor, Tensor]:
         """Of the answers, and of what is left with the batch's mean change made, from the truth: (N, L) both."""
@@ -149,6 +164,26 @@ class Restore(Task):
             cache = cast(CodeCache, model.parts["codes"])
             far, _ = self._distances(prediction, example)
             cache.update(example.index, prediction["seeds"].long(), far, prediction["tried"] > 0.5)
+
+    @torch.no_grad()
+    def judged(self, model: Model, images: Tensor) -> dict[str, float]:
+        """How near, far apart and sharp answers are, distances in units of that of what was left; of a restorer without
+        codes nothing, as it gives one answer on purpose."""
+        stack = cast(Stack, model.parts["restorer"])
+        if not any(stack.lengths):
+            return {}
+        truth = images.to(next(stack.parameters())) / 255
+        left = self.corruption(truth, generator("judged", "taken")).images
+        seeds, z = stack.seeds(len(left), JUDGED, generator("judged", "ways")), model.encoder(left)
+        answers = torch.stack([stack(left, stack.codes(seeds[:, :, k]), z)[-1].float() for k in range(JUDGED)], 1)
+        judge = gauge(self.distance, left.shape[1]).to(left.device)
+        far, unit = judge(answers, truth), judge(left[:, None], truth).mean().clamp(min=LEAST)
+        return {
+            NEAREST: float(far.amin(1).mean() / unit),
+            RANDOM: float(far.mean() / unit),
+            APART: float(spread(answers, judge).mean() / unit),
+            "sharpness (1: as the pictures)": float(sharpness(answers, truth).mean()),
+        }
 
     def constant(self, n: int) -> Constant:
         return Constant(1.0, "about 1: the change that is usual in the batch, made to every picture")

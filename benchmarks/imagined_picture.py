@@ -1,0 +1,68 @@
+"""The picture that explains what imagined_views.py found: images, what was left of them, answers, and the controls.
+
+    python benchmarks/imagined_picture.py --work runs/imagined_views --out docs/pictures/imagined_views.png
+
+Needs the WORK folder of a run of imagined_views.py on emoji. Shows validation images whose name has --named in it, so that
+what is shown may be shown (fluent emoji are under the MIT licence).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from imagined_views import CORRUPTIONS, folder_of
+from PIL import Image, ImageDraw, ImageFont
+
+from selfsight.imagined import Imagined
+from selfsight.store import Store
+
+SCALE, GAP, HEAD = 2, 3, 24
+"""Of a pixel; between two pictures; of the line above. All in pixels of the result."""
+SHOWN = {**dict.fromkeys(CORRUPTIONS, (True, 3)), "untrained": (False, 2), "neighbour": (False, 2)}
+"""Whether what was left is shown, and how many answers."""
+TITLES = {"untrained": "untrained", "neighbour": "nearest other images"}
+
+
+def main() -> None:
+    given = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    given.add_argument("--work", type=Path, default=Path("runs/imagined_views"))
+    given.add_argument("--set", default="emoji")
+    given.add_argument("--named", default="fluent", help="part of the names of images that are shown")
+    given.add_argument("--rows", type=int, default=6)
+    given.add_argument("--out", type=Path, default=Path("docs/pictures/imagined_views.png"))
+    words = given.parse_args()
+    store = Store.open(words.work / f"{words.set}.store")
+    able = [i for i in store.where("val") if words.named in store.names[i]]
+    chosen = np.random.default_rng(0).choice(able, words.rows, replace=False)
+    groups = {"image": store.images[chosen][:, None]}
+    for source, (left, answers) in SHOWN.items():
+        kept = Imagined.open(folder_of(words.work, words.set, source) / "answers")
+        pictures = kept.answers[chosen][:, :answers]
+        groups[source] = np.concatenate([kept.left[chosen][:, None], pictures], 1) if left else pictures
+    words.out.parent.mkdir(parents=True, exist_ok=True)
+    drawn(groups).save(words.out, optimize=True)
+
+
+def drawn(groups: dict[str, np.ndarray]) -> Image.Image:
+    """Groups of (rows, pictures, S, S, 3) side by side, each below its name."""
+    rows, _, side = next(iter(groups.values())).shape[:3]
+    step = side * SCALE + GAP
+    wide = sum(len(group[0]) * step + 4 * GAP for group in groups.values())
+    page = Image.new("RGB", (wide, HEAD + rows * step), "white")
+    pen, font, x = ImageDraw.Draw(page), ImageFont.load_default(size=14), 0
+    for name, group in groups.items():
+        pen.text((x, 3), TITLES.get(name, name), "black", font)
+        for column in range(group.shape[1]):
+            for row in range(rows):
+                picture = Image.fromarray(np.ascontiguousarray(group[row, column]))
+                picture = picture.resize((side * SCALE, side * SCALE), Image.Resampling.NEAREST)
+                page.paste(picture, (x, HEAD + row * step))
+            x += step
+        x += 4 * GAP
+    return page
+
+
+if __name__ == "__main__":
+    main()
