@@ -12,9 +12,9 @@ imagine`), and every arm is trained twice:
 Arms: ordinary views; imagined alone, also with answers made anew at every step; an answer and the image; half of the
 images; each corruption; of 4 and 8 answers the most different, and all, also with as many images fewer as there are more
 pictures of each; a corruption that a policy chooses, by the encoder's progress, against it, or at random within the same
-budget; a spelling cut short in place of a corruption, answered or as it is; an adversary's changes. Controls: what the
-corruption left, an untrained restorer, and the nearest other image by hand-made features in place of an answer. Every
-row is one training: set, arm, budget, seed, steps, kNN and logistic regression with intervals. A claim is how far an arm
+budget; the code of an answer chosen so; a spelling cut short in place of a corruption, answered or as it is; an
+adversary's changes. Controls: what the corruption left, an untrained restorer, and the nearest other image by hand-made
+features in place of an answer. Every row is one training: set, arm, budget, seed, steps, kNN and logistic regression with intervals. A claim is how far an arm
 is above ordinary views on a set, in points of accuracy, with an interval over seeds, which both see the same images; it
 holds where it is better by more than the interval. --quick makes equal steps alone. Each training is kept in
 WORK as it ends; a second call goes on where the first stopped. Quality of the answers is in WORK beside them.
@@ -60,7 +60,7 @@ from selfsight.task import Task
 from selfsight.tasks import Restore, SimCLR, Tokens
 from selfsight.train import State, train
 from selfsight.verbs import divide
-from selfsight.views import CorruptedViews, GeneratedViews, LearnedViews, ViewmakerViews
+from selfsight.views import CodedViews, CorruptedViews, GeneratedViews, LearnedViews, ViewmakerViews
 
 PRECISION = "bf16-mixed"
 QUIET = Console(quiet=True)
@@ -84,7 +84,9 @@ class Arm:
     fresh: bool = False
     """Answers made anew at every step."""
     reward: str | None = None
-    """What a policy that chooses the corruption learns by; None: there is no policy."""
+    """What a policy learns by; None: there is no policy."""
+    codes: bool = False
+    """Whether it chooses codes of answers, in place of corruptions."""
     adversary: float | None = None
     """How much of its gradient a net that changes pictures gets; None: there is none."""
     alone: bool = False
@@ -102,7 +104,8 @@ class Arm:
         restorer = folder / ("restorer" if self.fresh else "answers")
         if self.reward:
             reward: Any = self.reward
-            return SimCLR(views=LearnedViews(restorer=str(restorer), reward=reward, views=VIEWS[place]))
+            chooses = CodedViews if self.codes else LearnedViews
+            return SimCLR(views=chooses(restorer=str(restorer), reward=reward, views=VIEWS[place]))
         return SimCLR(views=GeneratedViews(restorer=str(restorer), views=VIEWS[place], **dict(self.settings)))
 
 
@@ -125,6 +128,8 @@ ARMS = (
     Arm("corruption learned by progress", fresh=True, reward="progress"),
     Arm("corruption learned against", fresh=True, reward="loss"),
     Arm("corruption at random, same budget", fresh=True, reward="none"),
+    Arm("code learned by progress", fresh=True, reward="progress", codes=True),
+    Arm("code at random", fresh=True, reward="none", codes=True),
     _arm("imagined, truncated", "truncated"),
     _arm("answer and image, truncated", "truncated", beside="image"),
     Arm("cut short and image, truncated", "truncated", alone=True),

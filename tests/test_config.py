@@ -230,6 +230,15 @@ def test_branches_that_come_along():
     assert (kept.task.views.saturation, kept.task.views.gray) == (0.1, 0.0)
 
 
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_branch_may_be_json_and_follow_an_equals_sign(tmp_path, joined):
+    file, parser = tmp_path / "camnet.json", recipe_parser()
+    file.write_text(json.dumps({"class_path": "CamNet", "init_args": {"width": 8}}), encoding="utf-8")
+    words = [f"--task.restorer={file}"] if joined else ["--task.restorer", str(file)]
+    read = recipe_of(parse(parser, ["--data", ".", "--task", "Restore", *words]), parser)
+    assert read.task.restorer.width == 8
+
+
 def test_a_restorer_belongs_to_the_views_that_a_file_names(tmp_path):
     """In any order; settings of a file stay; without views, here or there, one is told how to name them."""
     parser, path = recipe_parser(), str(RECIPES[0].parent / "imagined.yaml")

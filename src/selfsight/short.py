@@ -62,12 +62,13 @@ def with_files(argv: Sequence[str]) -> list[str]:
     """`--task.restorer camnet.json` with what is in the file, at any depth, and files that hold short forms with what
     those stand for."""
     words = list(argv)
-    for i, word in enumerate(words[1:], 1):
-        branch = words[i - 1].startswith("--task.")
-        if (branch or words[i - 1] == "--config") and word.endswith(FILES) and os.path.isfile(word):
-            plain = read(word)
+    for i, word in enumerate(words):
+        before, equals, file = word.partition("=") if word.startswith("--") else (words[i - 1] if i else "", "", word)
+        branch = before.startswith("--task.")
+        if (branch or before == "--config") and file.endswith(FILES) and os.path.isfile(file):
+            plain = read(file)
             if branch or written_out(plain) != plain:
-                words[i] = json.dumps(written_out(plain))
+                words[i] = (before + equals if equals else "") + json.dumps(written_out(plain))
     return words
 
 
