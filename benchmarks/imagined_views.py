@@ -17,7 +17,7 @@ adversary's changes. Controls: what the corruption left, an untrained restorer, 
 features in place of an answer. Every row is one training: set, arm, budget, seed, steps, kNN and logistic regression with intervals. A claim is how far an arm
 is above ordinary views on a set, in points of accuracy, with an interval over seeds, which both see the same images; it
 holds where it is better by more than the interval. --quick makes equal steps alone. Each training is kept in
-WORK as it ends; a second call goes on where the first stopped. Quality of the answers is in WORK beside them.
+WORK as it ends; a second call goes on where the first stopped. Quality of the answers is told in rows of its own.
 """
 
 from __future__ import annotations
@@ -161,7 +161,17 @@ def main() -> None:
     require_same(words.work, {"size": words.size, "restorer_seconds": words.restorer_seconds})
     wanted = [arm for arm in ARMS if not words.only or arm.name in ("ordinary", *words.only.split(";"))]
     rows = [row for place in words.sets.split(",") for row in _rows(place, wanted, words)]
-    conclude("imagined_views", list(claims(rows, wanted)), rows, words.out)
+    told = [row for place in words.sets.split(",") for row in of_answers(words.work, place)]
+    conclude("imagined_views", list(claims(rows, wanted)), [*rows, *told], words.out)
+
+
+def of_answers(work: Path, place: str) -> Iterator[dict[str, Any]]:
+    """What is known of the answers that trainings were shown: what they cost, and `selfsight imagine`'s page in numbers."""
+    for told in sorted((work / place.replace("/", "_")).glob("*/spent.json")):
+        quality = told.parent / "answers" / "quality.json"
+        numbers = json.loads(quality.read_text(encoding="utf-8"))["numbers"] if quality.exists() else {}
+        spent = json.loads(told.read_text(encoding="utf-8"))
+        yield {"set": place, "answers": told.parent.name, "seconds": spent, "quality": numbers}
 
 
 def folder_of(work: Path, place: str, source: str) -> Path:
