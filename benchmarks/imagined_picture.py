@@ -2,8 +2,8 @@
 
     python benchmarks/imagined_picture.py --work runs/imagined_views --out docs/pictures/imagined_views.png
 
-Needs the WORK folder of a run of imagined_views.py on emoji. Shows validation images whose name has --named in it, so that
-what is shown may be shown (fluent emoji are under the MIT licence).
+Needs the WORK folder of a run of imagined_views.py on emoji. Shows images, and neighbours of them, whose names have --named
+in them, so that what is shown may be shown (fluent emoji are under the MIT licence).
 """
 
 from __future__ import annotations
@@ -34,12 +34,19 @@ def main() -> None:
     given.add_argument("--out", type=Path, default=Path("docs/pictures/imagined_views.png"))
     words = given.parse_args()
     store = Store.open(words.work / f"{words.set}.store")
-    able = [i for i in store.where("val") if words.named in store.names[i]]
-    chosen = np.random.default_rng(0).choice(able, words.rows, replace=False)
+    able = {store.images[i].tobytes() for i in range(len(store)) if words.named in store.names[i]}
+    near = Imagined.open(folder_of(words.work, words.set, "neighbour") / "answers").answers
+    seen = {
+        i: [picture for picture in near[i] if picture.tobytes() in able]
+        for i in store.where("val")
+        if words.named in store.names[i]
+    }
+    several = [i for i, pictures in seen.items() if len(pictures) >= SHOWN["neighbour"][1]]
+    chosen = np.random.default_rng(0).choice(several, words.rows, replace=False)
     groups = {"image": store.images[chosen][:, None]}
     for source, (left, answers) in SHOWN.items():
         kept = Imagined.open(folder_of(words.work, words.set, source) / "answers")
-        pictures = kept.answers[chosen][:, :answers]
+        pictures = np.array([(seen[i] if source == "neighbour" else kept.answers[i])[:answers] for i in chosen])
         groups[source] = np.concatenate([kept.left[chosen][:, None], pictures], 1) if left else pictures
     words.out.parent.mkdir(parents=True, exist_ok=True)
     drawn(groups).save(words.out, optimize=True)

@@ -1,9 +1,9 @@
-"""Trains selfsight's default encoder by a method of lightly, as its documentation shows it, in lightly's own environment.
+"""Trains selfsight's default encoder by a method of lightly, in lightly's own environment.
 
     python lightly_methods.py METHOD --folder IMAGES --minutes 10 --seed 0 --out encoder.safetensors
 
-Lightning's loop, batches of 256, SGD at 0.06 as in lightly's examples; `SimCLR, AdamW` is SimCLR with selfsight's
-optimizer and schedule in its place. Prints images a second. The clock starts with the first batch: set-up is not counted.
+Lightning's loop, batches of 256, SGD at 0.06 as in lightly's examples, heads as wide as selfsight's, for small encoders;
+`SimCLR, AdamW` is SimCLR with selfsight's optimizer and schedule. Prints images a second. The clock starts with the first batch: set-up is not counted.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import copy
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,17 @@ def main() -> None:
     given.add_argument("--size", type=int, default=64)
     given.add_argument("--minutes", type=float, default=10.0)
     given.add_argument("--workers", type=int, default=0)
+    given.add_argument("--threads", type=int, help="all where not given")
     given.add_argument("--seed", type=int, default=0)
     given.add_argument("--out", type=Path, required=True)
     words = given.parse_args()
     pl.seed_everything(words.seed, workers=True)
     made, transform = METHODS[words.method]
+    if words.threads:
+        torch.set_num_threads(words.threads)
     model = made(Small().build(3, words.size, words.seed).train().requires_grad_(True))
     model.tuned, model.seconds = "AdamW" in words.method, 60 * words.minutes
-    data = LightlyDataset(words.folder, transform=transform(input_size=words.size))
+    data = LightlyDataset(words.folder, transform=transform(words.size))
     loader: Any = torch.utils.data.DataLoader(
         data, batch_size=BATCH, shuffle=True, drop_last=True, num_workers=words.workers
     )
@@ -136,13 +140,23 @@ class BYOL(Method):
         return 0.5 * (self.criterion(told[0], sought[1]) + self.criterion(told[1], sought[0]))
 
 
-METHODS: dict[str, tuple[type[Method], Any]] = {
-    "SimCLR": (SimCLR, transforms.SimCLRTransform),
-    "SimCLR, AdamW": (SimCLR, transforms.SimCLRTransform),
-    "VICReg": (VICReg, transforms.VICRegTransform),
-    "BarlowTwins": (BarlowTwins, transforms.SimCLRTransform),
-    "BYOL": (BYOL, transforms.SimCLRTransform),
+def _simclr(size: int) -> Any:
+    return transforms.SimCLRTransform(input_size=size, normalize=None)
+
+
+def _byol(size: int) -> Any:
+    views = (transforms.BYOLView1Transform, transforms.BYOLView2Transform)
+    return transforms.BYOLTransform(*(view(input_size=size, normalize=None) for view in views))
+
+
+METHODS: dict[str, tuple[type[Method], Callable[[int], Any]]] = {
+    "SimCLR": (SimCLR, _simclr),
+    "SimCLR, AdamW": (SimCLR, _simclr),
+    "VICReg": (VICReg, lambda size: transforms.VICRegTransform(input_size=size, normalize=None)),
+    "BarlowTwins": (BarlowTwins, _byol),
+    "BYOL": (BYOL, _byol),
 }
+"""Model, and views at a size: as they come, but that the encoder scales pixels itself."""
 
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ def _rows(place: str, words: Any) -> Iterator[dict[str, Any]]:
     """One row per corruption, seed and arm; what WORK holds already is not trained again."""
     name = place.replace("/", "_")
     store = pack(guess(str(words.data / place)), Packing(size=words.size), out=words.work / f"{name}.store")
-    judge = fixed_encoder(store, words.work / f"{name} encoder", words.seconds)
+    judge = fixed_encoder(store, words.work / f"{name} encoder {words.seconds:g}", words.seconds)
     for taken in words.taken.split(","):
         wanted = {k: v for k, v in arms(taking(taken)).items() if not words.only or k in words.only.split(";")}
         for seed in range(words.seeds):

@@ -6,7 +6,7 @@ import torch
 from selfsight.batch import Batch, Now
 from selfsight.codes import Refresh
 from selfsight.encoders import Small
-from selfsight.findings import doubts, plain_findings
+from selfsight.findings import doubts, plain_findings, renewed
 from selfsight.policy import Policy
 from selfsight.recipe import Recipe, to_json
 from selfsight.restorers import CamNet
@@ -116,6 +116,16 @@ def test_of_one_code_comes_one_answer_and_it_is_found_on_other_images(run, photo
     assert found["sentence"].startswith("On images it did not learn from two answers lie 0.")
     run.write("findings", [found])
     assert doubts(run) == [f"G001: {found['sentence']} {found['cure']}"]
+
+
+def test_what_a_run_said_of_itself_before_is_said_anew_or_not_at_all(run):
+    before = [
+        {"code": "G001", "sentence": "All are one.", "cure": ""},
+        {"code": "L310", "sentence": "Twice.", "cure": ""},
+    ]
+    run.write("findings", before)
+    assert [one["code"] for one in renewed(run, 0)] == ["L310"]
+    assert [one["code"] for one in renewed(run, 3)] == ["L310", "D001"]
 
 
 def test_noise_is_found_on_other_images(run, photographs):

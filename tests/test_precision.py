@@ -31,8 +31,8 @@ def timings(monkeypatch, tmp_path):
 
 
 def settled(photographs, **settings):
-    given = {"steps": 3, "batch": 16} | settings
-    recipe = selfsight.Recipe(data=InMemory(photographs), encoder=Small(width=8), **given)
+    given = {"steps": 3, "batch": 16, "encoder": Small(width=8)} | settings
+    recipe = selfsight.Recipe(data=InMemory(photographs), **given)
     return plan.settle(recipe, photographs, np.arange(len(photographs)))
 
 
@@ -61,7 +61,10 @@ def test_a_close_race_is_run_again(timings, photographs, gain):
     assert len(asked) == 2
 
 
-@pytest.mark.parametrize("changed", [{"batch": 32}, {"task": selfsight.Rotation()}, {"growth": (0.5,)}])
+@pytest.mark.parametrize(
+    "changed",
+    [{"batch": 32}, {"task": selfsight.Rotation()}, {"growth": (0.5,)}, {"accumulate": 2}, {"encoder": Small(width=4)}],
+)
 def test_another_step_is_timed_for_itself(timings, photographs, changed):
     asked = timings(2.0)
     settled(photographs), settled(photographs, **changed)
@@ -77,3 +80,23 @@ def test_what_cannot_be_read_is_timed_again(timings, photographs, broken, tmp_pa
     assert settled(photographs).precision == "bf16-mixed"
     assert len(asked) == 2
     assert recalled(kept) is not None
+
+
+def test_what_was_timed_long_ago_is_timed_again(timings, photographs, tmp_path):
+    asked = timings(2.0)
+    settled(photographs)
+    (kept,) = (tmp_path / "cache" / "precision").iterdir()
+    kept.write_text(json.dumps({"gain": 2.0, "on": "2020-01-01"}), encoding="utf-8")
+    settled(photographs)
+    assert len(asked) == 2
+
+
+def test_without_a_home_it_is_timed_each_time(timings, photographs, monkeypatch):
+    asked = timings(2.0)
+
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("selfsight.precision.cache", homeless)
+    settled(photographs), settled(photographs)
+    assert len(asked) == 2

@@ -66,6 +66,8 @@ def imagine(
         raise UserError(f"--answers is a number of answers to each image, at least 2, not {answers}.")
     console, restorer, place = console or Console(stderr=True), Answerer.open(run), Path(out)
     encoder = stored(str(through)) if through else restorer.encoder
+    for doubt in restorer.doubts:
+        console.print(doubt, highlight=False, markup=False, soft_wrap=True)
     _sees(encoder, restorer.encoder.channels, restorer.encoder.size, str(through or run))
     store = _store(data, restorer.encoder, console)
     taken = corruption or restorer.corruption
@@ -82,8 +84,6 @@ def imagine(
     kept = Imagined.open(place)
     told = judged(kept, store, encoder, str(through or run), seed)
     told = replace(told, notes=[*restorer.doubts, *told.notes])
-    for doubt in restorer.doubts:
-        console.print(doubt, highlight=False, markup=False, soft_wrap=True)
     write_json(place / "quality.json", {"notes": told.notes, "numbers": told.numbers})
     write_imagined(told, place / "quality.html")
     for name, value in told.numbers.items():

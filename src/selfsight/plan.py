@@ -178,7 +178,7 @@ def _choose_precision(
         return "32-true", "this processor has no bf16 of its own", None
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         return "bf16-mixed", "the processor has it; not timed with several processes", None
-    place = kept(recipe, images.shape[1], images.shape[3], batch // recipe.accumulate)
+    place = kept(recipe, images.shape[1], images.shape[3], batch // recipe.accumulate, reads(recipe.task))
     if known := recalled(place):
         return known.precision, known.reason(), None
     took = time_steps(recipe, ("32-true", "bf16-mixed"), images, where, batch)

@@ -19,13 +19,15 @@ from pathlib import Path
 import torch
 
 from selfsight import __version__
-from selfsight.environment import machine
+from selfsight.environment import machine, version
 from selfsight.recipe import Recipe, to_json
 from selfsight.run import write_json
 from selfsight.store import cache
 
 WORTH = 1.1
 """How much faster bf16 has to be to be taken: less is within the noise of a few timed steps."""
+HOLDS = 30
+"""Days for which a timing is remembered."""
 CLEAR = 1.2
 """How far from `WORTH`, as a factor either way, a gain has to lie to be remembered."""
 
@@ -56,30 +58,38 @@ class Timed:
         return f"bf16 timed {self.gain:.1f} x as fast as fp32{when}, not worth it"
 
 
-def recalled(place: Path) -> Timed | None:
-    """What was timed before for such steps; None where nothing was, or nothing that can be read."""
+def recalled(place: Path | None) -> Timed | None:
+    """What was timed before for such steps; None where nothing was, or long ago, or nothing that can be read."""
+    if place is None:
+        return None
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         held = json.loads(place.read_text(encoding="utf-8"))
-        return Timed(float(held["gain"]), str(held["on"]))
+        if (date.today() - date.fromisoformat(held["on"])).days <= HOLDS:
+            return Timed(float(held["gain"]), str(held["on"]))
     return None
 
 
-def remember(place: Path, timed: Timed) -> None:
+def remember(place: Path | None, timed: Timed) -> None:
     """Keeps what is clear. A cache that cannot be written only costs the next start its seconds."""
-    if not WORTH / CLEAR < timed.gain < WORTH * CLEAR:
+    if place and not WORTH / CLEAR < timed.gain < WORTH * CLEAR:
         with contextlib.suppress(OSError):
             write_json(place, asdict(Timed(timed.gain, date.today().isoformat())))
 
 
-def kept(recipe: Recipe, size: int, channels: int, n: int) -> Path:
-    """Where the timing of such steps is kept: by machine, threads, versions, and all that a step is made of."""
+def kept(recipe: Recipe, size: int, channels: int, n: int, reads: Mapping[str, str]) -> Path | None:
+    """Where the timing of such steps is kept: by machine, threads, versions, and all that a step is made of, earlier
+    runs that it reads among them, by their marks. None where there is no such place, as nobody has a home."""
     decides = {
         "machine": machine(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
         "threads": torch.get_num_threads(),
-        "versions": [__version__, torch.__version__],
+        "versions": [__version__, torch.__version__, *map(version, ("timm", "lightning-fabric", "numba"))],
         "step": [to_json(part) for part in (recipe.task, recipe.backbone, recipe.optimizer, recipe.growth)],
+        "reads": dict(reads),
         "batch": [n, recipe.accumulate, channels, size],
     }
     mark = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
-    return cache().parent / "precision" / f"{mark}.json"
+    try:
+        return cache().parent / "precision" / f"{mark}.json"
+    except RuntimeError:
+        return None

@@ -33,8 +33,8 @@ IMAGES = 512
 BANK, ASKED = 1000, 400
 """Labelled images the running kNN votes with, and is asked about."""
 
-JUDGED = 64
-"""Images of either kind that a task is judged on by itself."""
+JUDGED, FEW = 64, 16
+"""Images of either kind that a task is judged on by itself; of fewer than FEW for validation nothing is said."""
 
 MEANINGS = {
     "view retrieval": "share of images whose other view is the nearest of all; 1 is best",
@@ -71,7 +71,11 @@ def judged(task: Task, model: Model, store: Store, where: np.ndarray, seed: int)
     told, model = dict[str, dict[str, float]](), model.cpu().eval()
     for name, rows in (("train", where), ("val", store.where("val"))):
         chosen = np.sort(np.random.default_rng(seed_of(seed, "judged")).permutation(rows)[:JUDGED])
-        told[name] = task.judged(model, torch.from_numpy(store.images[chosen]).permute(0, 3, 1, 2)) if len(rows) else {}
+        told[name] = (
+            task.judged(model, torch.from_numpy(store.images[chosen]).permute(0, 3, 1, 2))
+            if name == "train" or len(rows) >= FEW
+            else {}
+        )
     return [{"name": name, "train": value, "val": told["val"].get(name)} for name, value in told["train"].items()]
 
 

@@ -45,6 +45,8 @@ def restore(
     if ways < 2:
         raise UserError(f"--ways is a number of answers, at least 2, not {ways}.")
     console, restoring = console or Console(stderr=True), Answerer.open(run)
+    for doubt in restoring.doubts:
+        console.print(doubt, highlight=False, markup=False, soft_wrap=True)
     names, pixels, skipped = pictures_of(images, restoring.encoder, DRAWN, seed)
     truth = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
     corrupted = restoring.taken(truth, generator(seed, "taken"))
@@ -52,8 +54,6 @@ def restore(
     shown = [_restored(restoring, names[i], truth[i], corrupted, answers[i], i) for i in range(len(names))]
     path = Path(out) if out is not None else Path(run) / "restored.html"
     write_answers(shown, spelling(restoring.corruption), str(run), skipped, path)
-    for doubt in restoring.doubts:
-        console.print(doubt, highlight=False, markup=False, soft_wrap=True)
     for text in skipped:
         console.print(f"left out: {text}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"{len(shown)} pictures, {ways} answers to each", highlight=False)

@@ -30,7 +30,7 @@ from selfsight.encoder import Encoder
 from selfsight.environment import environment
 from selfsight.errors import UserError
 from selfsight.exhibits import draw_puzzles, show_embedding
-from selfsight.findings import doubts, plain_findings
+from selfsight.findings import doubts, renewed
 from selfsight.interrupt import Interrupt
 from selfsight.keepsakes import Keepsakes, forget
 from selfsight.plan import Plan, build, engine, reads, require_unchanged, settle, start, untrained
@@ -364,10 +364,11 @@ def _finish(bench: Bench, plan: Plan, state: State) -> None:
     after, before = state.model.encoder.cpu(), untrained(bench.recipe, plan)
     images = bench.store.images[bench.where[np.sort(np.random.default_rng(seed).permutation(len(bench.where))[:2000])]]
     scores = run.json("scores") | {"label_free": beside_untrained(after, before, images, seed)}
+    run.write("scores", scores)
     run.write("scores", scores | {"answers": judged(bench.recipe.task, state.model, bench.store, bench.where, seed)})
     show_embedding(run, bench.store, bench.where, after, before, seed)
     across = sum(group.across for group in bench.store.duplicates)
-    run.write("findings", [*(run.json("findings") or []), *plain_findings(run, across)])
+    run.write("findings", renewed(run, across))
     write_report(run)
     for doubt in doubts(run):
         bench.console.print(doubt, highlight=False, markup=False, soft_wrap=True)

@@ -1,7 +1,9 @@
 """Answers are held against the truth in the unit that is said, codes are the nearest of those tried, and are remembered."""
 
+import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 from selfsight.batch import Batch, Now
 from selfsight.codes import Refresh
@@ -9,11 +11,13 @@ from selfsight.corruptions import Chain, CutOut, Decolour, Downsample
 from selfsight.distances import Features, Pixels
 from selfsight.encoders import Small
 from selfsight.images.views import Views
+from selfsight.optimizer import Optimization
 from selfsight.restorers import CamNet
 from selfsight.seeds import generator
 from selfsight.selection import Selection
 from selfsight.task import Model
 from selfsight.tasks import Restore
+from selfsight.train import State, order, train
 
 SMALL = {"restorer": CamNet(width=8), "selection": Selection(codes=(4,))}
 STILL = Views(crop=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0).gentle()
@@ -104,11 +108,23 @@ def test_the_share_of_changed_codes_is_that_of_images_that_had_one(batch):
         shares.append(float(task.loss(told, example).measures["changed"]))
         if before is not None:
             chose = told["tried"] > 0.5
-            assert shares[-1] == pytest.approx(float((told["seeds"] != before).any(1)[chose].float().mean()))
+            assert shares[-1] == pytest.approx(float((told["seeds"] != before).flatten(1).any(1)[chose].float().mean()))
         before = told["seeds"]
         task.after_step(model, example, told, Now(visit, 3, generator(visit)))
     assert shares[0] == 0
     assert shares[1] > 0.5
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_the_codes_that_were_chosen_are_those_that_are_kept(photographs, precision, monkeypatch):
+    task, chosen = Restore(remember=Refresh(), **SMALL), []
+    choose = Restore._chosen
+    monkeypatch.setattr(Restore, "_chosen", lambda *given: chosen.append(choose(*given)) or chosen[-1])
+    fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
+    state = State(task, model_of(task).train(), Optimization(), fabric, steps=1, seed=1)
+    next(train(state, photographs[:12], np.arange(12), batch=12))
+    index = torch.from_numpy(order(1, 0, 12, 12))
+    assert torch.equal(state.model.parts["codes"].kept(index), chosen[0][0])
 
 
 def test_nearest_and_random_answers_are_told_in_the_unit_of_the_loss(batch):

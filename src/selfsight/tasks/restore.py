@@ -41,6 +41,8 @@ from selfsight.task import Constant, Model, Task, flat
 
 STRIDE = 48_271
 """Between the seeds of a picture's candidates: far enough that no two pictures of a batch share many."""
+HALF = 2**16
+"""What seeds are told in: below 2^31, they are more than 32-bit floats hold exactly."""
 JUDGED = 8
 """Answers to a picture by which a trained restorer is judged, their codes drawn as whoever uses it draws them."""
 LEAST = 1e-6
@@ -102,7 +104,8 @@ class Restore(Task):
         answers = stack(left, stack.codes(seeds), z)
         pairs = zip(answers, stack.pictures(left), strict=True)
         changes = {f"change {l}": answer - shown for l, (answer, shown) in enumerate(pairs)}
-        return {**changes, "seeds": seeds.double(), **told}
+        # in halves, each a whole number below 2^16: mixed precision hands every prediction on in 32 bits
+        return {**changes, "seeds": torch.stack([seeds // HALF, seeds % HALF], 2).to(left.device).float(), **told}
 
     def _chosen(self, model: Model, example: Example, z: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """One seed a level for each picture (N, L); who tried, and how far the nearest and the mean answer were."""
@@ -163,12 +166,13 @@ class Restore(Task):
         if self.remember:
             cache = cast(CodeCache, model.parts["codes"])
             far, _ = self._distances(prediction, example)
-            cache.update(example.index, prediction["seeds"].long(), far, prediction["tried"] > 0.5)
+            high, low = prediction["seeds"].long().unbind(2)
+            cache.update(example.index, high * HALF + low, far, prediction["tried"] > 0.5)
 
     @torch.no_grad()
     def judged(self, model: Model, images: Tensor) -> dict[str, float]:
         """How near, far apart and sharp answers are, distances in units of that of what was left; of a restorer without
-        codes nothing, as it gives one answer on purpose."""
+        codes nothing, as it gives one answer on purpose, nor where nothing was taken away."""
         stack = cast(Stack, model.parts["restorer"])
         if not any(stack.lengths):
             return {}
@@ -177,7 +181,9 @@ class Restore(Task):
         seeds, z = stack.seeds(len(left), JUDGED, generator("judged", "ways")), model.encoder(left)
         answers = torch.stack([stack(left, stack.codes(seeds[:, :, k]), z)[-1].float() for k in range(JUDGED)], 1)
         judge = gauge(self.distance, left.shape[1]).to(left.device)
-        far, unit = judge(answers, truth), judge(left[:, None], truth).mean().clamp(min=LEAST)
+        far, unit = judge(answers, truth), judge(left[:, None], truth).mean()
+        if unit < 10 * LEAST:
+            return {}
         return {
             NEAREST: float(far.amin(1).mean() / unit),
             RANDOM: float(far.mean() / unit),
