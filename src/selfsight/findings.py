@@ -29,7 +29,7 @@ ONE = 0.01
 answer, it was 0.0004 to 0.0047; on five and eight, 0.039 and more (benchmarks/results/restore.json)."""
 NOISE = 5.0
 """Distance of a random answer in units of that of what was left. An untrained restorer's was at 2; of all that were
-trained, for few steps with 50 codes on colour, the worst at 2.9."""
+trained, for few steps with 50 codes on colour, the worst at 3.0."""
 ANOTHERS = 2.0
 """Distance of a random answer in units of the usual change's. What is drawn from all that could be true is at most
 twice as far as their mean; that restorer's was at 1.5, and answers of noise above 40."""
