@@ -107,3 +107,12 @@ def test_the_model_is_as_it_was():
 def test_a_loss_that_no_gradient_leads_from_has_no_scale():
     with pytest.raises(Unreachable, match="no gradient"):
         reach(lambda m, _: torch.tensor(float(squares(m).detach())), Net(1), INPUTS)
+
+
+def test_outputs_that_lie_channels_last_are_free_to_move():
+    net = torch.nn.Conv2d(3, 3, 3, padding=1).to(memory_format=torch.channels_last)
+    draws = torch.Generator().manual_seed(0)
+    seen, wanted = (torch.randn(4, 3, 8, 8, generator=draws) for _ in range(2))
+    batch = seen.contiguous(memory_format=torch.channels_last)
+    scale, _ = reach(lambda model, given: (model(given) - wanted).square().mean(), net, batch)
+    assert scale.free.loss < 0.01 < scale.constant.loss

@@ -176,7 +176,8 @@ class Tail:
 
     def _starts(self, constant: bool) -> list[tuple[list[Tensor], Callable[..., Found]]]:
         drawn = torch.Generator().manual_seed(0)
-        now = [tensor.detach().float() for tensor in self.slots.values()]
+        # laid out row by row: LBFGS cannot flatten channels-last gradients, and would stay where it began
+        now = [tensor.detach().float().contiguous() for tensor in self.slots.values()]
         if constant:
             first = [self.slots[slots[0]].detach().float() for slots in self._groups().values()]
             now = [tensor.mean(0, keepdim=True) if tensor.ndim else tensor for tensor in first]
