@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from selfsight.check import Finding, Grade
+from selfsight.findings import DOUBTS, POLICIES
 
 NOTHING, FOUND, IMPOSSIBLE = 0, 1, 2
 """Exit codes: no finding, findings, could not be examined."""
+DOUBTED = (*DOUBTS, *POLICIES)
+"""Notes on what a run has learned that the verdict names: nothing was wrong with how, and yet it is not to be used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +98,10 @@ class Diagnosis:
         if self.broken:
             return f"This program could not be examined: {self.broken}"
         asked = f"{len(self.passed)} checks found nothing"
+        doubted = [finding.sentence for finding in self.findings if finding.code in DOUBTED]
+        if doubted:
+            came = f"but with what came of it: {_lowered(doubted[0])}"
+            return f"I found nothing wrong with the training ({asked}), {came}"
         if self.progress is not None and self.progress >= 0.9:
             return f"I found nothing wrong: {asked}, and it fits a frozen batch by its own steps."
         if self.progress is not None and self.progress < 0.25:

@@ -17,7 +17,9 @@ NEAREST, RANDOM, APART = (
 """Of a trained restorer, in units of the distance of what was left: what scores.json says under "answers"."""
 DOUBTS = ("G001", "G002")
 """Codes of findings that a restorer's answers are not to be used."""
-PLAIN = ("L001", "R001", "D001", *DOUBTS, "P001", "P002", "P003")
+POLICIES = ("P001", "P002", "P003")
+"""Codes of findings that a policy chose nothing worth its name, or over its budget."""
+PLAIN = ("L001", "R001", "D001", *DOUBTS, *POLICIES)
 """All codes of this file."""
 LATE = 20
 """Steps at the end that the loss is averaged over."""

@@ -1,6 +1,6 @@
 """Answers that are kept: made once of every image of a store, and read by the image's place in it.
 
-    answers.json    format, key of the images' store, the restorer, its corruption, counts, seconds
+    answers.json    format, key of the images' store, the restorer, its corruption, counts, seconds, doubts of it
     answers.npy     (N, K, S, S, C) uint8, for `np.load(mmap_mode="r")`
     left.npy        (N, S, S, C) uint8: what the corruption left of each image
     far.npy         (N, K) float32: how far what the corruption leaves of an answer is from what it left of the image

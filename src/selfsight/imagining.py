@@ -73,6 +73,7 @@ def imagine(
     taken = corruption or restorer.corruption
     with writing(place, (len(store), answers, *store.images.shape[1:])) as folder:
         about = {"run": str(Path(run).resolve()), "corruption": spelling(taken), "store": store.key, "seed": seed}
+        about |= {"doubts": list(restorer.doubts)}
         pace = _fill(folder, store, restorer, taken, precision, seed, console)
         folder.close({**about, **pace})
     console.print(

@@ -8,6 +8,7 @@ import logging
 import os
 import statistics
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
@@ -114,17 +115,28 @@ def _steps(recipe: Recipe, epoch: int, seconds: float | None, world: int) -> int
     return max(1, round((recipe.minutes or MINUTES) * 60 / seconds))
 
 
-def reads(part: Any, place: str = "task") -> dict[str, str]:
+def reads(task: Any) -> dict[str, str]:
     """Marks of what views and corruptions of a task read beside the images, earlier runs, by their place in it."""
-    found = {place: part.reads()} if isinstance(part, ViewSource | Corruption) and part.reads() else {}
+    return {place: part.reads() for place, part in _readers(task, "task") if part.reads()}
+
+
+def doubts(task: Any) -> list[str]:
+    """Why earlier runs that a task's views read are not to be relied on, each reason once."""
+    said = [one for _, part in _readers(task, "task") if isinstance(part, ViewSource) for one in part.doubts()]
+    return list(dict.fromkeys(said))
+
+
+def _readers(part: Any, place: str) -> Iterator[tuple[str, ViewSource | Corruption]]:
+    """All views and corruptions within a task, with their place in it."""
+    if isinstance(part, ViewSource | Corruption):
+        yield place, part
     if isinstance(part, tuple):
         held = {f"{place}[{i}]": one for i, one in enumerate(part)}
     else:
         names = [field.name for field in fields(part)] if is_dataclass(part) else []
         held = {f"{place}.{name}": getattr(part, name) for name in names}
     for inner, one in held.items():
-        found |= reads(one, inner)
-    return found
+        yield from _readers(one, inner)
 
 
 def require_unchanged(recipe: Recipe, known: dict[str, str]) -> None:

@@ -9,7 +9,7 @@ Shapes: N images, V pictures of each, C channels, H W side.
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -59,6 +59,10 @@ class ViewSource(abc.ABC):
     def reads(self) -> str:
         """A mark of what is read beside the images, another one where that has changed; "" where nothing is."""
         return ""
+
+    def doubts(self) -> Sequence[str]:
+        """Sentences on why what is read is not to be relied on; none where all is well."""
+        return ()
 
     def shown(self) -> int:
         """How many pictures of an image are compared in the end."""

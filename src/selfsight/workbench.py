@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,14 +25,14 @@ from selfsight.check import Finding
 from selfsight.company import Company, gives_way, settle_in
 from selfsight.config import configure
 from selfsight.doctor.preflight import FirstMinute, preflight, recorded, said
-from selfsight.encoder import Encoder
 from selfsight.environment import environment
 from selfsight.errors import UserError
 from selfsight.exhibits import draw_puzzles, show_embedding
 from selfsight.findings import doubts, renewed
 from selfsight.interrupt import Interrupt
+from selfsight.introducing import introduce, write_plan
 from selfsight.keepsakes import Keepsakes, forget
-from selfsight.plan import Plan, build, engine, reads, require_unchanged, settle, start, untrained
+from selfsight.plan import Plan, build, engine, require_unchanged, settle, start, untrained
 from selfsight.progress import Line
 from selfsight.quality import RunningProbe, beside_untrained, judged
 from selfsight.recipe import Recipe, to_json
@@ -199,9 +198,12 @@ def _train(bench: Bench, plan: Plan, company: Company) -> Run:
     if first:
         run.rewind(state.step)
         forget(run, state.step)
-        _write_plan(bench, plan, model.encoder)
-        _introduce(bench, plan, model.encoder, state)
-        if not state.step:
+        write_plan(run, recipe, bench.store, plan, model.encoder)
+        introduce(run, recipe, plan, model.encoder, bench.console)
+        if state.step:
+            bench.console.print(f"going on after step {state.step:,}", highlight=False)
+        else:
+            draw_puzzles(run, recipe.task, bench.store, bench.where, recipe.seed)
             _examine(bench, plan)
     try:
         stopped = _loop(bench, plan, state, watched)
@@ -225,58 +227,6 @@ def _plan(bench: Bench) -> Plan:
         require_unchanged(bench.recipe, known.get("reads", {}))
         return Plan(**{field.name: known[field.name] for field in dataclasses.fields(Plan) if field.name in known})
     return settle(bench.recipe, bench.store.images, bench.where)
-
-
-def _write_plan(bench: Bench, plan: Plan, encoder: Encoder) -> None:
-    constant = bench.recipe.task.constant(plan.batch // bench.recipe.accumulate)
-    bench.run.write(
-        "plan",
-        {
-            **dataclasses.asdict(plan),
-            "task": type(bench.recipe.task).__name__,
-            "question": bench.recipe.task.question(),
-            "constant": constant.loss,
-            "constant_note": constant.meaning,
-            "constant_is_optimal": constant.optimal,
-            "encoder": type(bench.recipe.backbone).__name__,
-            "dim": encoder.dim,
-            "parameters": sum(p.numel() for p in encoder.parameters()),
-            "adapted": encoder.note,
-            "loaded": str(encoder.loaded) if encoder.loaded else None,
-            "store": bench.store.key,
-            "reads": reads(bench.recipe.task),
-            "skipped": len(bench.store.skipped),
-            "duplicates": len(bench.store.duplicates),
-        },
-    )
-
-
-def _introduce(bench: Bench, plan: Plan, encoder: Encoder, state: State) -> None:
-    """Says what will be done, once, before the line that tells how it goes."""
-    say = bench.console.print
-    for name in ("skipped.csv", "duplicates.csv"):
-        if (bench.store.path / name).exists():
-            shutil.copyfile(bench.store.path / name, bench.run.path / name)
-    weights = sum(p.numel() for p in encoder.parameters())
-    room = f"; about {plan.memory / 1e9:.1f} GB of memory" if plan.memory else ""
-    say(
-        f"[bold]{bench.run.path}[/bold]: {type(bench.recipe.task).__name__} on {plan.images:,} images of "
-        f"{plan.size} x {plan.size}, "
-        f"{'colour' if plan.channels == 3 else 'gray'}",
-        highlight=False,
-    )
-    say(
-        f"encoder of {weights:,} parameters, {encoder.dim} features"
-        + (f" ({encoder.note})" if encoder.note else "")
-        + f"; {plan.precision}: {plan.precision_reason}{room}",
-        highlight=False,
-    )
-    if encoder.loaded:
-        say(str(encoder.loaded), highlight=False)
-    if state.step:
-        say(f"going on after step {state.step:,}", highlight=False)
-    else:
-        draw_puzzles(bench.run, bench.recipe.task, bench.store, bench.where, bench.recipe.seed)
 
 
 def _loop(bench: Bench, plan: Plan, state: State, company: Company | None) -> bool:

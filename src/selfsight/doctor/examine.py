@@ -18,6 +18,7 @@ from selfsight.doctor.ranking import ranked
 from selfsight.doctor.repair import repaired
 from selfsight.doctor.selftest import unfit
 from selfsight.doctor.subject import program_of
+from selfsight.doctor.told import told_by
 from selfsight.instruments.clock import Allowance
 from selfsight.instruments.reach import Unreachable
 from selfsight.swap import Untried, own
@@ -71,7 +72,7 @@ def examine(
         printed = len(case.printed)
     return Diagnosis(
         name=name or title,
-        findings=tuple(findings),
+        findings=(*findings, *told_by(program)),
         passed=tuple(asked.passed),
         not_applicable=asked.not_applicable,
         skipped=asked.skipped,

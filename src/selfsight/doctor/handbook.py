@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from selfsight.check import Check
 from selfsight.checks import CHECKS
+from selfsight.doctor.told import TOLD, Told
 
 KINDS = {
     "D": "Data", "Y": "Labels", "M": "Model", "L": "Loss", "O": "Optimizer", "T": "Training loop",
@@ -20,6 +21,12 @@ themselves. PROVEN findings are exact counter-examples, MEASURED ones have p < 1
 NOTES are never alarms.
 """
 
+RUNS = """## What a run says of itself
+
+Notes that a training writes when it ends, from its own numbers (`findings.json`, the report). `selfsight doctor RUN`
+repeats them, and says in its verdict where a restorer or a policy is not to be relied on.
+"""
+
 
 def handbook() -> str:
     """The page, as Markdown."""
@@ -30,13 +37,16 @@ def handbook() -> str:
             kind = check.code[0]
             parts.append(f"## {KINDS[kind]}\n")
         parts.append(_section(check))
+    parts += [RUNS, *(_section(told) for told in TOLD)]
     return "\n".join(parts)
 
 
-def _section(check: Check) -> str:
+def _section(check: Check | Told) -> str:
     lines = [f"### {check.code}: {check.title}", ""]
     for name, text in check.explained().items():
         lines += [f"**{HEADS[name]}.** {text}" if name else text, ""]
+    if isinstance(check, Told):
+        return "\n".join(lines)
     needs = f"Needs `{'`, `'.join(check.needs)}`. " if check.needs else ""
     trains = "Asked before a training too." if check.quick else "Trains for some seconds."
     return "\n".join([*lines, f"*{needs}{trains}*", ""])

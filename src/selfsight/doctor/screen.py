@@ -78,20 +78,24 @@ def _rest(diagnosis: Diagnosis, console: Console) -> None:
 
 
 def listing(console: Console) -> None:
-    """Prints every check."""
+    """Prints every check, and what runs say of themselves."""
     from selfsight.checks import CHECKS
+    from selfsight.doctor.told import TOLD
 
     for check in sorted(CHECKS, key=lambda check: check.code):
         needs = f" [dim](needs {', '.join(check.needs)})[/]" if check.needs else ""
         console.print(f"[bold]{check.code}[/] {escape(check.title)}{needs}{'' if check.quick else ' [dim](trains)[/]'}")
+    for told in TOLD:
+        console.print(f"[bold]{told.code}[/] {escape(told.title)} [dim](what a run that has ended says of itself)[/]")
 
 
 def explanation(code: str, console: Console) -> None:
     """Prints what there is to know of one check. Raises UserError for a code that is none."""
     from selfsight.checks import CHECKS
+    from selfsight.doctor.told import TOLD
     from selfsight.errors import UserError, nearest
 
-    known = {check.code: check for check in CHECKS}
+    known = {check.code: check for check in [*CHECKS, *TOLD]}
     if code.upper() not in known:
         raise UserError(f"There is no check {code}{nearest(code, known)}. `selfsight doctor --list` names them all.")
     check = known[code.upper()]

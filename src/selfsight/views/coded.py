@@ -11,7 +11,7 @@ Shapes: N images, V = 2 pictures of each, A codes to choose from, L levels, C ch
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
@@ -60,6 +60,9 @@ class CodedViews(ViewSource):
 
     def reads(self) -> str:
         return mark(self.restorer) if self.restorer else ""
+
+    def doubts(self) -> Sequence[str]:
+        return answerer.kept(self.restorer).doubts if self.restorer else ()
 
     def parts(self, channels: int) -> dict[str, nn.Module]:
         return {"policy": Policy(channels, self.codes, self.rate)}

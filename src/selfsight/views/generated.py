@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -95,6 +96,10 @@ class GeneratedViews(ViewSource):
 
     def reads(self) -> str:
         return (imagined if imagined.is_kept(self._place()) else frozen).mark(self._place())
+
+    def doubts(self) -> Sequence[str]:
+        place = self._place()
+        return imagined.kept(place).about.get("doubts", ()) if imagined.is_kept(place) else answerer.kept(place).doubts
 
     def shown(self) -> int:
         return self._count() + (self.beside == "image") if self.choose == "all" else 2

@@ -20,7 +20,7 @@ Shapes: N images, V = 2 pictures of each, A actions, C channels, S side.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
@@ -86,6 +86,9 @@ class LearnedViews(ViewSource):
 
     def reads(self) -> str:
         return mark(self.restorer) if self.restorer else ""
+
+    def doubts(self) -> Sequence[str]:
+        return answerer.kept(self.restorer).doubts if self.restorer else ()
 
     def parts(self, channels: int) -> dict[str, nn.Module]:
         return {"policy": Policy(channels, len(self.actions), self.rate, self.budget)}
