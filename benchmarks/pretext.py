@@ -115,7 +115,7 @@ def main() -> None:
 def _rows(place: str, only: Sequence[str] | None, words: Any) -> Iterator[dict[str, Any]]:
     """One row per task and seed, and what is no training's once; what WORK holds already is not made again."""
     source = SETS[place].source(words.data / SETS[place].place, words.work)
-    store = pack(source, Packing(size=natural_size(source)), out=words.work / f"{place}.store")
+    store = pack(source, Packing(size=natural_size(source.open())), out=words.work / f"{place}.store")
     every = [Entry(name, tasks.Rotation()) for name in REFERENCES] + entries(place)
     wanted = [
         replace(entry, task=_supervised(store, place)) if entry.name == "supervised" else entry for entry in every

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,7 +32,7 @@ import selfsight
 from selfsight.batch import Batch, Example, Now, Outcome, Prediction
 from selfsight.corruption import Corruption
 from selfsight.corruptions import Downsample, spelled
-from selfsight.distances import Pixels
+from selfsight.distances import Features, Pixels
 from selfsight.embedding import embed_images
 from selfsight.encoder import Encoder
 from selfsight.maths.distances import sharpness, spread
@@ -60,6 +60,8 @@ SHARE = 0.25
 """How much lower KID should be than the regression's."""
 APART = 0.1
 """How far two answers should be apart at least, in units of the distance of what was left."""
+SEEN = ", features"
+"""Ends the names of arms that are held to features, pixels and gradients; the others to pixels and gradients alone."""
 QUIET = Console(quiet=True)
 
 
@@ -141,10 +143,25 @@ def taking(name: str) -> Corruption:
     return Downsample(factors=(4,)) if name == "downsample x4" else spelled(name)
 
 
-def arms(corruption: Corruption) -> dict[str, Task]:
+def arms(corruption: Corruption, through: str = "") -> dict[str, Task]:
+    """By name. through: the run whose encoder's features some are held to; without one those are left out."""
+    seen: dict[str, Task] = {}
+    if through:
+        seen = {
+            f"imle, {m} codes{SEEN}": Restore(
+                corruption=corruption, distance=Features(through=through), selection=Selection(codes=(m,))
+            )
+            for m in (8, 20)
+        }
+        seen[f"regression{SEEN}"] = Restore(
+            corruption=corruption,
+            distance=Features(through=through),
+            restorer=CamNet(ways=False),
+            selection=Selection(codes=(1,)),
+        )
     imle = {f"imle, {m} codes": Restore(corruption=corruption, selection=Selection(codes=(m,))) for m in (8, *TRIES)}
     twin = Restore(corruption=corruption, restorer=CamNet(ways=False), selection=Selection(codes=(1,)))
-    return {**imle, "regression": twin, "variational": Variational(corruption=corruption)}
+    return {**imle, "regression": twin, "variational": Variational(corruption=corruption), **seen}
 
 
 QUICK = ("imle, 8 codes", "regression", "variational")
@@ -175,8 +192,12 @@ def _rows(place: str, words: Any) -> Iterator[dict[str, Any]]:
     name = place.replace("/", "_")
     store = pack(guess(str(words.data / place)), Packing(size=words.size), out=words.work / f"{name}.store")
     judge = fixed_encoder(store, words.work / f"{name} encoder {words.seconds:g}", words.seconds)
+    through = words.work / f"{name} eyes {words.seconds:g}"
+    if not words.only or SEEN in words.only:
+        fixed_encoder(store, through, words.seconds, seed=1)  # not the one that judges
     for taken in words.taken.split(","):
-        wanted = {k: v for k, v in arms(taking(taken)).items() if not words.only or k in words.only.split(";")}
+        wanted = arms(taking(taken), str(through) if through.exists() else "")
+        wanted = {k: v for k, v in wanted.items() if not words.only or k in words.only.split(";")}
         for seed in range(words.seeds):
             for arm, task in wanted.items():
                 at = words.work / f"{name} {taken} {arm} {seed} {words.seconds:g}.json"
@@ -187,12 +208,12 @@ def _rows(place: str, words: Any) -> Iterator[dict[str, Any]]:
                 yield row
 
 
-def fixed_encoder(store: Store, out: Path, seconds: float) -> Encoder:
-    """The one whose features tell distributions apart."""
+def fixed_encoder(store: Store, out: Path, seconds: float, seed: int = 0) -> Encoder:
+    """One whose features tell distributions, or answers, apart."""
     if not (out / "finished.json").exists():
         recipe = selfsight.Recipe(data=Packed(str(store.path)), task=SimCLR(), steps=100, precision=PRECISION)
         steps = fitted(recipe, store, seconds)
-        recipe = selfsight.Recipe(data=Packed(str(store.path)), task=SimCLR(), steps=steps, precision=PRECISION)
+        recipe = replace(recipe, steps=steps, seed=seed)
         selfsight.pretrain(recipe=recipe, out=out, doctor="off", console=QUIET)
     return encoder_of(out)
 

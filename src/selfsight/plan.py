@@ -32,6 +32,8 @@ MINUTES = 10.0
 """Length of a training that was given none."""
 TIMED_SECONDS, TIMED_STEPS = 4.0, 8
 """About how long the timing of each precision may take before the start, and the most steps of it."""
+ALONE_SECONDS = 1.5
+"""The same where there is nothing to choose, and the number of steps alone is wanted: two steps at least."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,7 +209,7 @@ def time_steps(
 
     The first step of each is left out: it also allocates, chooses kernels and may compile.
     """
-    sides = len(recipe.growth) + 1
+    sides, enough = len(recipe.growth) + 1, TIMED_SECONDS * len(precisions) if len(precisions) > 1 else ALONE_SECONDS
     states = {
         precision: State(
             recipe.task,
@@ -235,7 +237,7 @@ def time_steps(
             took[precision].append((time.perf_counter() - before) / sides)
         if step == 0:
             started = time.perf_counter()
-        elif time.perf_counter() - started > TIMED_SECONDS * len(precisions):
+        elif step > 1 and time.perf_counter() - started > enough:
             break
     return {precision: seconds[1:] for precision, seconds in took.items()}
 

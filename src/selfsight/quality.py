@@ -8,6 +8,7 @@ Shapes: N images, D embedding.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -119,21 +120,26 @@ class RunningProbe:
     """Asks the encoder now and then while it trains; never touches its weights, mode or random state."""
 
     def __init__(self, store: Store, where: np.ndarray, untrained: nn.Module, seed: int) -> None:
-        self.store, self.seed = store, seed
+        self.store, self.seed, self.untrained = store, seed, untrained
         self.held = hold(store, seed)
         self.sample = where[np.sort(np.random.default_rng(seed_of(seed, "sample")).permutation(len(where))[:IMAGES])]
-        self.before = {record["name"]: record["value"] for record in self.ask(untrained)}
+
+    @functools.cached_property
+    def before(self) -> dict[str, float]:
+        """The untrained encoder's values; found when they are first wanted, not before the first step."""
+        return {record["name"]: record["value"] for record in self._asked(self.untrained)}
 
     def ask(self, encoder: nn.Module) -> list[dict[str, Any]]:
         """kNN accuracy where labels exist, else label-free quality: [{name, value, low, high, n, untrained}]."""
-        found = self._knn(encoder) if self.held else self._free(encoder)
-        before = getattr(self, "before", {})
-        return [{**record, "untrained": before.get(record["name"])} for record in found]
+        return [{**record, "untrained": self.before.get(record["name"])} for record in self._asked(encoder)]
 
     def say(self, records: list[dict[str, Any]]) -> str:
         """The records' first as a few words for the progress line."""
         first = records[0]
         return f"{first['name']} {first['value']:.1%} (untrained {first['untrained']:.1%})"
+
+    def _asked(self, encoder: nn.Module) -> list[dict[str, Any]]:
+        return self._knn(encoder) if self.held else self._free(encoder)
 
     def _knn(self, encoder: nn.Module) -> list[dict[str, Any]]:
         from selfsight.probe import Labelled, Subject

@@ -173,17 +173,17 @@ def pack(
     out: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
+    items: Sequence[Item] | None = None,
 ) -> Store:
     """The store of `source`, made by decoding every image, or reused where it was made before.
 
     `out` is the folder to make, by default one in the cache. `progress(done, total)` is called in this thread after
-    every image; `threads` is one per processor that this process may use. No more than a few images are in memory.
-    Raises UserError where nothing can be read, where `out` is taken by something else, or cannot be written.
+    every image; `threads`: one per processor that this process may use; `items`: the source's, where known. Few images
+    are in memory. Raises UserError where nothing can be read, `out` is something else's, or cannot be written.
     """
     packing = packing or Packing()
-    items = sorted(source.open(), key=lambda item: item.name)
-    twice = next((a.name for a, b in itertools.pairwise(items) if a.name == b.name), None)
-    if twice is not None:
+    items = sorted(source.open() if items is None else items, key=lambda item: item.name)
+    if twice := next((a.name for a, b in itertools.pairwise(items) if a.name == b.name), None):
         raise UserError(f"{source!r} lists {twice!r} twice; every image needs a name of its own.")
     key = _key(items, packing)
     place = cache() / key if out is None else Path(out).expanduser()

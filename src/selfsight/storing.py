@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from selfsight.errors import UserError
 from selfsight.recipe import Recipe
-from selfsight.source import Source
+from selfsight.source import Item, Source
 from selfsight.sources import Packed
 from selfsight.store import Packing, Store, pack
 
@@ -49,16 +50,17 @@ def open_store(
                 f"{channels}. Give the images themselves instead of the store."
             )
         return store
-    packing = Packing(size=size or natural_size(source), channels=channels or "auto")  # type: ignore[arg-type]
+    items = source.open()  # once: of many files, to list them takes its time
+    packing = Packing(size=size or natural_size(items), channels=channels or "auto")  # type: ignore[arg-type]
     columns = (TextColumn("decoding images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         row = bar.add_task("", total=None)
-        return pack(source, packing, out=out, progress=lambda done, total: bar.update(row, completed=done, total=total))
+        told = lambda done, total: bar.update(row, completed=done, total=total)  # noqa: E731
+        return pack(source, packing, out=out, progress=told, items=items)
 
 
-def natural_size(source: Source) -> int:
-    """The usual short side of some of the source's images, at most LARGEST, in steps of 4."""
-    items = source.open()
+def natural_size(items: Sequence[Item]) -> int:
+    """The usual short side of some of a source's images, at most LARGEST, in steps of 4."""
     sides = []
     for item in items[:: max(1, len(items) // 25)][:25]:
         try:

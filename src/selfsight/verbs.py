@@ -319,7 +319,7 @@ def pack(
 ) -> Store:
     """Decodes the images in `data` once, into a store that every command takes in place of the images."""
     console, source = console or Console(stderr=True), located(data)
-    packing = Packing(size=size or natural_size(source), fit=fit)  # type: ignore[arg-type]
+    packing = Packing(size=size or natural_size(source.open()), fit=fit)  # type: ignore[arg-type]
     with console.status("decoding images") as status:
         store = pack_store(
             source,

@@ -9,11 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import binomtest
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from selfsight.case import Case
@@ -54,6 +49,8 @@ class Shortcut(Check):
         if shown is None or told is None or len(told.unique()) < 2 or int(told.bincount().max()) > len(told) - 10:
             raise DoesNotApply("no pictures, one to an answer, enter the model")
         right, usual, count = _solved(low_level(shown), told)
+        from scipy.stats import binomtest  # late: every start would pay for it
+
         p = float(binomtest(right, count, usual / count, alternative="greater").pvalue)
         reach = (right - usual) / max(1, count - usual)
         if p < SURE and reach >= HALF:
@@ -100,6 +97,11 @@ def _solved(features: Tensor, told: Tensor) -> tuple[int, int, int]:
     features, told = features[often], told[often]
     if len(told.unique()) < 2:
         return 0, len(told), len(told)
+    from sklearn.linear_model import LogisticRegression  # late: every start would pay for it
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     model = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=300))
     folds = StratifiedKFold(4, shuffle=True, random_state=0)
     with warnings.catch_warnings():

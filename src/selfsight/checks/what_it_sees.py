@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from scipy.stats import binomtest
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -113,6 +112,8 @@ class WhatItSees(Check):
         count, share = int(blank.sum()), float(blank.float().mean())
         if not count:
             return
+        from scipy.stats import binomtest  # late: every start would pay for it
+
         often = binomtest(count, len(blank), 0.5, alternative="greater").pvalue < SURE
         differ = count >= BLANKS and share >= MANY and _answers_differ(case, blank, tensors)
         wrong = f"{count} of {len(blank)} pictures that enter the model as {name} are blank: every pixel has one value."

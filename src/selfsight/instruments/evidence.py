@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
-from scipy.stats import binomtest, wilcoxon
 
 SURE = 1e-3
 """The p below which a finding is MEASURED. With some thirty checks a healthy program is then alarmed in 3 % of cases at
@@ -16,6 +15,8 @@ most by chance (32 x 1e-3)."""
 
 def sign_p(successes: int, trials: int) -> float:
     """The chance of at least so many successes in fair coin tosses."""
+    from scipy.stats import binomtest  # late: every start would pay for it
+
     return float(binomtest(successes, trials, alternative="greater").pvalue) if trials else 1.0
 
 
@@ -24,6 +25,8 @@ def less_p(ones: Sequence[float], others: Sequence[float]) -> float:
     differences = [one - other for one, other in zip(ones, others, strict=True)]
     if not any(differences):
         return 1.0
+    from scipy.stats import wilcoxon  # late: every start would pay for it
+
     return float(wilcoxon(differences, alternative="less").pvalue)
 
 

@@ -8,7 +8,6 @@ Shapes: N examples, K answers.
 from __future__ import annotations
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Generator, Tensor
 
 
@@ -29,6 +28,8 @@ def suited(can: Tensor, generator: Generator) -> Tensor:
         return balanced(n, k, generator).to(can.device)
     places = possible[balanced(n, len(possible), generator)]
     chance = torch.rand(n, n, generator=generator)  # among equally good assignments, each as likely
+    from scipy.optimize import linear_sum_assignment  # late: every start would pay for it
+
     _, chosen = linear_sum_assignment((chance + n * ~can.cpu()[:, places]).numpy())
     return places[torch.from_numpy(chosen)].to(can.device)
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from scipy.stats import binomtest, wilcoxon
 from torch import Tensor, nn
 
 from selfsight.instruments.nest import kept, rows
@@ -119,11 +118,15 @@ def likeness(z1: Tensor, z2: Tensor, permutations: int = 2000) -> Likeness:
 def finds_less(now: Likeness, then: Likeness) -> float:
     """p of a sign test over images: fewer views are found again now."""
     worse, better = int((now.hits < then.hits).sum()), int((now.hits > then.hits).sum())
+    from scipy.stats import binomtest  # late: every start would pay for it
+
     return float(binomtest(worse, worse + better, 0.5, alternative="greater").pvalue) if worse + better else 1.0
 
 
 def agrees_less(now: Likeness, then: Likeness) -> float:
     """p of Wilcoxon's test over images: their views are less alike now, beside those of others."""
+    from scipy.stats import wilcoxon  # late: every start would pay for it
+
     return float(wilcoxon(now.margins, then.margins, alternative="less").pvalue)
 
 

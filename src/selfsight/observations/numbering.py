@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from scipy.optimize import linear_sum_assignment
-from scipy.stats import binomtest
 from torch import Tensor
 
 from selfsight.instruments.evidence import SURE, sign_p
@@ -67,6 +65,8 @@ def nearest(known: Tensor, answers: Tensor, asked: Tensor) -> Tensor:
 def understood(said: Tensor, told: Tensor) -> bool:
     """Whether predictions are right more often than the commonest answer would be, p < .001."""
     right, usual = int((said == told).sum()), int(told.bincount().max())
+    from scipy.stats import binomtest  # late: every start would pay for it
+
     return float(binomtest(right, len(told), min(1.0, usual / len(told)), alternative="greater").pvalue) < SURE
 
 
@@ -83,6 +83,8 @@ def renumbered(said: Tensor, told: Tensor) -> tuple[dict[int, int], int, int, fl
     table = torch.zeros(count, count)
     table.index_put_((told[make], said[make]), torch.ones(len(make)), accumulate=True)
     table += 1e-3 * torch.eye(count)  # where nothing speaks for another number it keeps its own
+    from scipy.optimize import linear_sum_assignment  # late: every start would pay for it
+
     _, best = linear_sum_assignment(table.numpy(), maximize=True)
     now, then = said[test] == told[test], said[test] == torch.as_tensor(best)[told[test]]
     better, worse = int((then & ~now).sum()), int((now & ~then).sum())

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from selfsight.case import Case
@@ -85,6 +84,8 @@ def together_p(pairs: list[tuple[Tensor, Tensor]]) -> float:
     for i, (one, _) in enumerate(pairs):
         for j, (_, two) in enumerate(pairs):
             found = likeness(one, two)
+            from scipy.optimize import linear_sum_assignment  # late: every start would pay for it
+
             rows, columns = linear_sum_assignment(found.numpy(), maximize=True)
             table[i, j] = float(found[rows, columns].mean())
     return paired_p(table[None])
