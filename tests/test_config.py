@@ -261,3 +261,40 @@ def test_a_corruption_that_is_not_there_is_named(tmp_path):
         parse(parser, ["--data", ".", "--config", str(path)])
     with pytest.raises(UserError, match="decolor.*decolour"):
         configure({"data": "."}, path)
+
+
+def test_a_recipe_names_files_of_its_branches(tmp_path):
+    """Beside the recipe, wherever that lies; files of branches may name others."""
+    (tmp_path / "camnet.yaml").write_text("class_path: CamNet\ninit_args: {width: 8}\n")
+    (tmp_path / "taken.json").write_text(json.dumps({"class_path": "Blur", "init_args": {"sigma": [0.1, 0.2]}}))
+    recipe = tmp_path / "whole.yaml"
+    recipe.write_text(
+        "steps: 7\ntask:\n  class_path: Restore\n  init_args: {restorer: camnet.yaml, corruption: taken.json}\n"
+    )
+    parser = recipe_parser()
+    read = recipe_of(parse(parser, ["--data", ".", "--config", str(recipe)]), parser)
+    assert read.task.restorer.width == 8
+    assert read.task.corruption.sigma == (0.1, 0.2)
+    assert configure({"data": "."}, recipe) == read
+
+
+def test_a_length_that_is_asked_for_later_is_the_length(tmp_path):
+    parser, recipe = recipe_parser(), str(RECIPES[0].parent / "imagined.yaml")
+    assert configure({"data": "."}, recipe).minutes
+    asked = recipe_of(parse(parser, ["--data", ".", "--config", recipe, "--epochs", "3"]), parser)
+    assert (asked.minutes, asked.epochs) == (None, 3)
+    assert configure({"data": "."}, recipe, {"steps": 5}).steps == 5
+    second = tmp_path / "longer.yaml"
+    second.write_text("steps: 9\n")
+    for words in (["--config", recipe, "--config", str(second)], [f"--config={recipe}", "--steps=9"]):
+        assert recipe_of(parse(parser, ["--data", ".", *words]), parser).steps == 9
+    with pytest.raises(UserError, match="Give one of"):
+        recipe_of(parse(parser, ["--data", ".", "--steps", "3", "--epochs", "3"]), parser)
+
+
+def test_a_task_in_a_file_may_be_a_name_alone(tmp_path):
+    path, parser = tmp_path / "bare.yaml", recipe_parser()
+    path.write_text("task: Rotation\n")
+    assert type(recipe_of(parse(parser, ["--data", ".", "--config", str(path)]), parser).task).__name__ == "Rotation"
+    with pytest.raises(UserError, match="A restorer makes views"):
+        parse(parser, ["--data", ".", "--config", str(path), "--restorer", "runs/g"])

@@ -19,7 +19,18 @@ from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from selfsight.errors import UserError, nearest
 from selfsight.recipe import Recipe, to_json
-from selfsight.short import corrupted, held, put, read, viewed, with_files, written_out
+from selfsight.short import (
+    LENGTHS,
+    corrupted,
+    held,
+    layer_in,
+    one_length,
+    put,
+    viewed,
+    with_files,
+    without_lengths,
+    written_out,
+)
 from selfsight.task import Task
 from selfsight.together import Together
 
@@ -43,7 +54,7 @@ def recipe_parser() -> ArgumentParser:
 def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
     """The settings in `argv`. Raises UserError, with the nearest known name where one is misspelt."""
     try:
-        return parser.parse_args(_one_task(_together(corrupted(viewed(with_files(argv))))))
+        return parser.parse_args(_one_task(_together(corrupted(viewed(one_length(with_files(argv)))))))
     except (argparse.ArgumentError, argparse.ArgumentTypeError, TypeError, ValueError, KeyError) as error:
         raise UserError(explain_error(parser, str(error))) from error
 
@@ -68,9 +79,11 @@ def configure(*layers: Any) -> Recipe:
         raise UserError("Nothing to configure from: give at least one file, dictionary or object.")
     merged: dict[str, Any] = {}
     for layer in layers:
-        plain = written_out(read(layer) if isinstance(layer, str | os.PathLike) else to_plain(layer))
+        plain = layer_in(layer) if isinstance(layer, str | os.PathLike) else written_out(to_plain(layer))
         if not isinstance(plain, Mapping):
             raise UserError(f"A layer of configuration is a file, a mapping or an object, not {layer!r}.")
+        if any(plain.get(name) is not None for name in LENGTHS):  # asked for later, it is the length
+            merged = without_lengths(merged)
         merged = merge(merged, {key: _branch(key, value) for key, value in plain.items()})
     parser = recipe_parser()
     if isinstance(merged, Mapping) and isinstance(merged.get("task", {}), Mapping):

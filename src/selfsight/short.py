@@ -23,6 +23,8 @@ VIEWS = ("--views", "--restorer")
 """Short for settings of the task."""
 CORRUPTION = ("--corruption", "--task.corruption.")
 FILES = (".json", ".yaml", ".yml")
+LENGTHS = ("minutes", "epochs", "steps")
+LENGTH_OPTIONS = tuple(f"--{name}" for name in LENGTHS)
 
 
 def read(path: str | os.PathLike[str]) -> Any:
@@ -41,21 +43,60 @@ def held(word: str) -> Mapping[str, Any]:
     UserError where there is no such file."""
     import yaml
 
-    layer = yaml.safe_load(word) if word.startswith("{") else read(word)
-    return layer if isinstance(layer, Mapping) else {}
+    layer = yaml.safe_load(word) if word.startswith("{") else layer_in(word)
+    if not isinstance(layer, Mapping):
+        return {}
+    return {
+        key: {"class_path": value} if key == "task" and isinstance(value, str) else value
+        for key, value in layer.items()
+    }
 
 
-def written_out(plain: Any) -> Any:
-    """A layer of configuration with corruptions that are named for short in full, at any depth: `corruption: blur`.
+def layer_in(path: str | os.PathLike[str]) -> Any:
+    """The layer of configuration in a file, written out."""
+    return written_out(read(path), Path(path).parent)
+
+
+def written_out(plain: Any, beside: Path = Path()) -> Any:
+    """A layer of configuration in full, at any depth: corruptions that are named for short (`corruption: blur`), and
+    branches in files of their own (`restorer: camnet.yaml`, beside the layer's own file or where this runs).
+
     Raises UserError for a name that is no corruption's."""
     if isinstance(plain, list):
-        return [written_out(item) for item in plain]
+        return [written_out(item, beside) for item in plain]
     if not isinstance(plain, Mapping):
         return plain
-    return {
-        key: _corruption_named(value) if key == "corruption" and isinstance(value, str) else written_out(value)
-        for key, value in plain.items()
-    }
+    return {key: value if key == "data" else _value(key, value, beside) for key, value in plain.items()}
+
+
+def _value(key: str, value: Any, beside: Path) -> Any:
+    if not isinstance(value, str):
+        return written_out(value, beside)
+    files = [place for place in (beside / value, Path(value)) if value.endswith(FILES) and place.is_file()]
+    if key == "corruption":
+        return _corruption_named(str(files[0]) if files else value)
+    return layer_in(files[0]) if files else value
+
+
+def one_length(argv: Sequence[str]) -> list[str]:
+    """Of minutes, epochs and steps in --config files and options the last: a recipe's length is its own until another
+    is asked for."""
+    words = [part for word in argv for part in (word.split("=", 1) if word.startswith("--config=") else [word])]
+    later = False
+    for i in range(len(words) - 1, -1, -1):
+        if words[i].partition("=")[0] in LENGTH_OPTIONS:
+            later = True
+        elif i and words[i - 1] == "--config":
+            layer = held(words[i])
+            if any(layer.get(name) is not None for name in LENGTHS):
+                words[i] = json.dumps(without_lengths(layer)) if later else words[i]
+                later = True
+    return words
+
+
+def without_lengths(layer: Mapping[str, Any]) -> dict[str, Any]:
+    """A layer that says nothing of how long to train."""
+    return {name: value for name, value in layer.items() if name not in LENGTHS}
 
 
 def with_files(argv: Sequence[str]) -> list[str]:
@@ -66,9 +107,9 @@ def with_files(argv: Sequence[str]) -> list[str]:
         before, equals, file = word.partition("=") if word.startswith("--") else (words[i - 1] if i else "", "", word)
         branch = before.startswith("--task.")
         if (branch or before == "--config") and file.endswith(FILES) and os.path.isfile(file):
-            plain = read(file)
-            if branch or written_out(plain) != plain:
-                words[i] = (before + equals if equals else "") + json.dumps(written_out(plain))
+            whole = layer_in(file)
+            if branch or whole != read(file):
+                words[i] = (before + equals if equals else "") + json.dumps(whole)
     return words
 
 

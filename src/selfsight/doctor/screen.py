@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 
-from selfsight.check import Finding, Grade
+from selfsight.check import Check, Finding, Grade
 from selfsight.diagnosis import Diagnosis, Repair
+from selfsight.doctor.told import TOLD, Told
 
 STYLES = {Grade.PROVEN: "bold red", Grade.MEASURED: "bold yellow", Grade.NOTE: "dim"}
 BAR = 24
@@ -80,7 +81,6 @@ def _rest(diagnosis: Diagnosis, console: Console) -> None:
 def listing(console: Console) -> None:
     """Prints every check, and what runs say of themselves."""
     from selfsight.checks import CHECKS
-    from selfsight.doctor.told import TOLD
 
     for check in sorted(CHECKS, key=lambda check: check.code):
         needs = f" [dim](needs {', '.join(check.needs)})[/]" if check.needs else ""
@@ -92,10 +92,9 @@ def listing(console: Console) -> None:
 def explanation(code: str, console: Console) -> None:
     """Prints what there is to know of one check. Raises UserError for a code that is none."""
     from selfsight.checks import CHECKS
-    from selfsight.doctor.told import TOLD
     from selfsight.errors import UserError, nearest
 
-    known = {check.code: check for check in [*CHECKS, *TOLD]}
+    known: dict[str, Check | Told] = {check.code: check for check in CHECKS} | {told.code: told for told in TOLD}
     if code.upper() not in known:
         raise UserError(f"There is no check {code}{nearest(code, known)}. `selfsight doctor --list` names them all.")
     check = known[code.upper()]

@@ -42,6 +42,10 @@ AB = 50.0
 a fresh net says by 0.05 to 0.15."""
 HIDDEN = 64
 """Width of the mapping network."""
+QUIET = 0.02
+"""Deviation of the weights by which codes are heard, to begin with: scales and shifts deviate by 0.08. What a code must
+change is learned in a few steps, what it must not takes many: at 0.1 emoji made four times smaller were .74 of what was
+left from the truth after two minutes of a core, at 0.02 .67, at 0.005 .68; and colour gains a little too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,14 +219,13 @@ class Style(nn.Module):
         super().__init__()
         self.whole = given.code if given.ways else 0
         self.out = nn.Linear(HIDDEN, 2 * width, bias=False)
-        nn.init.normal_(self.out.weight, std=0.1)  # scales and shifts deviate by about 0.4
+        nn.init.normal_(self.out.weight, std=QUIET)
         if given.ways:
             odd = [nn.Linear(given.code, HIDDEN, bias=False), nn.Linear(HIDDEN, HIDDEN, bias=False)]
             self.mapping = nn.Sequential(odd[0], nn.Tanh(), odd[1], nn.Tanh())
             for layer in odd:
                 nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
-        # Few codes cannot choose so many numbers: little of them, to begin with.
-        self.grain = nn.Parameter(0.1 * torch.randn(given.grains, width)) if given.ways and given.grains else None
+        self.grain = nn.Parameter(QUIET * torch.randn(given.grains, width)) if given.ways and given.grains else None
         self.turn = nn.Linear(dim, HIDDEN, bias=False) if given.ways and dim else None
         self.bend = nn.Linear(dim, HIDDEN, bias=False) if dim else None
 
