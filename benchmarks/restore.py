@@ -14,16 +14,16 @@ means. Each training is kept in WORK as it ends; a second call goes on where the
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from costs import SAID, TIMED
+from costs import SAID, costs
 from record import Claim, conclude, kept, parser, require_same
 from rich.console import Console
 from torch import Tensor, nn
@@ -50,7 +50,8 @@ from selfsight.tasks import Restore, SimCLR
 from selfsight.train import State, train
 from selfsight.verbs import encoder_of
 
-PRECISION, BATCH = "bf16-mixed", 64
+PRECISION, BATCH, JUDGE = "bf16-mixed", 64, 256
+"""JUDGE: images a step of encoders that tell answers apart."""
 SETS = ("photos/patches", "emoji")
 TAKEN = ("decolour", "downsample", "decolour+downsample")
 TRIES = (1, 5, 20, 50)
@@ -198,11 +199,15 @@ def _rows(place: str, words: Any) -> Iterator[dict[str, Any]]:
     for taken in words.taken.split(","):
         wanted = arms(taking(taken), str(through) if through.exists() else "")
         wanted = {k: v for k, v in wanted.items() if not words.only or k in words.only.split(";")}
+        cost = costs(
+            words.work / f"{name} {taken} costs.json", {k: partial(timed, store, task) for k, task in wanted.items()}
+        )
         for seed in range(words.seeds):
             for arm, task in wanted.items():
+                steps = max(2, round(words.seconds / cost[arm]))
                 at = words.work / f"{name} {taken} {arm} {seed} {words.seconds:g}.json"
                 of = {"set": place, "taken": taken, "arm": arm, "seed": seed, "seconds": words.seconds}
-                row = kept(at, of, _row, store, task, words.seconds, seed, judge)
+                row = kept(at, of, _row, store, task, steps, seed, judge)
                 told = {k: round(v, 4) for k, v in row.items() if isinstance(v, float)}
                 print(f"{place:15} {taken:20} {arm:16} {seed} {told}", flush=True)
                 yield row
@@ -211,36 +216,33 @@ def _rows(place: str, words: Any) -> Iterator[dict[str, Any]]:
 def fixed_encoder(store: Store, out: Path, seconds: float, seed: int = 0) -> Encoder:
     """One whose features tell distributions, or answers, apart."""
     if not (out / "finished.json").exists():
-        recipe = selfsight.Recipe(data=Packed(str(store.path)), task=SimCLR(), steps=100, precision=PRECISION)
-        steps = fitted(recipe, store, seconds)
-        recipe = replace(recipe, steps=steps, seed=seed)
+        least = costs(out.with_suffix(".costs.json"), {"SimCLR": partial(timed, store, SimCLR(), JUDGE)})["SimCLR"]
+        recipe = _recipe(store, SimCLR(), max(2, round(seconds / least)), seed, JUDGE)
         selfsight.pretrain(recipe=recipe, out=out, doctor="off", console=QUIET)
     return encoder_of(out)
 
 
-def fitted(recipe: selfsight.Recipe, store: Store, seconds: float) -> int:
-    """Steps that fit into so many seconds of one thread, at the least of a few."""
+def timed(store: Store, task: Task, batch: int = BATCH) -> Iterator[Any]:
+    """Steps of a training, to be timed."""
+    recipe = _recipe(store, task, SAID, 0, batch)
     model = build(recipe, store.images.shape[1], store.images.shape[3])
     state = State(recipe.task, model, recipe.optimizer, engine(PRECISION), steps=SAID, seed=0)
-    steps, least = train(state, store.images, learned_from(store), batch=recipe.batch), np.inf
-    for _ in range(TIMED):
-        began = time.thread_time()
-        next(steps)
-        least = min(least, time.thread_time() - began)
-    steps.close()
-    return max(2, round(seconds / least))
+    return train(state, store.images, learned_from(store), batch=recipe.batch)
 
 
-def _row(store: Store, task: Task, seconds: float, seed: int, judge: Encoder) -> dict[str, Any]:
-    recipe = selfsight.Recipe(
-        data=Packed(str(store.path)), task=task, steps=10, batch=BATCH, seed=seed, precision=PRECISION
+def _recipe(store: Store, task: Task, steps: int, seed: int, batch: int = BATCH) -> selfsight.Recipe:
+    return selfsight.Recipe(
+        data=Packed(str(store.path)), task=task, steps=steps, batch=batch, seed=seed, precision=PRECISION
     )
-    count = fitted(recipe, store, seconds)
+
+
+def _row(store: Store, task: Task, steps: int, seed: int, judge: Encoder) -> dict[str, Any]:
+    recipe = _recipe(store, task, steps, seed)
     model = build(recipe, store.images.shape[1], store.images.shape[3])
-    state = State(task, model, recipe.optimizer, engine(PRECISION), steps=count, seed=seed)
+    state = State(task, model, recipe.optimizer, engine(PRECISION), steps=steps, seed=seed)
     for _ in train(state, store.images, learned_from(store), batch=BATCH):
         pass
-    return {"steps": count, **measured(store, task, state.model.eval(), seed, judge)}
+    return {"steps": steps, **measured(store, task, state.model.eval(), seed, judge)}
 
 
 @torch.no_grad()
