@@ -41,7 +41,7 @@ from torch import Tensor
 import selfsight
 from selfsight.checkpoint import write_tensors
 from selfsight.corruption import Corruption
-from selfsight.corruptions import Truncated, spelled
+from selfsight.corruptions import OneOf, Truncated, spelled
 from selfsight.embedding import embed_images
 from selfsight.evaluation import evaluate_subjects
 from selfsight.images.handmade import handmade_features
@@ -61,13 +61,15 @@ from selfsight.tasks import Restore, SimCLR, Tokens
 from selfsight.train import State, train
 from selfsight.verbs import divide
 from selfsight.views import CodedViews, CorruptedViews, GeneratedViews, LearnedViews, ViewmakerViews
+from selfsight.views.learned import ACTIONS
 
 PRECISION = "bf16-mixed"
 QUIET = Console(quiet=True)
 BATCH, KEPT, COPIES = 256, 8, 64
 """Images a step; answers kept to each image; neighbours looked at beyond them, as copies of the image are left out."""
 VIEWS = {"emoji": COLOURFUL, "photos/patches": STANDARD}
-MAIN = "decolour+downsample"
+MAIN, MANY = "decolour+downsample", "one of many"
+"""MANY: what a policy has to choose from, of each picture one at random."""
 CORRUPTIONS = (MAIN, "decolour", "downsample", "cutout", "cowmask")
 CONTROLS = ("untrained", "left", "neighbour")
 
@@ -125,9 +127,9 @@ ARMS = (
     *(_arm(f"all {k}", choose="all", answers=k) for k in (2, 4, 8)),
     *(_arm(f"all {k}, {BATCH * 2 // k} images", batch=BATCH * 2 // k, choose="all", answers=k) for k in (4, 8)),
     _arm("all 4, weighed", choose="all", answers=4, weigh=1.0),
-    Arm("corruption learned by progress", fresh=True, reward="progress"),
-    Arm("corruption learned against", fresh=True, reward="loss"),
-    Arm("corruption at random, same budget", fresh=True, reward="none"),
+    Arm("corruption learned by progress", MANY, fresh=True, reward="progress"),
+    Arm("corruption learned against", MANY, fresh=True, reward="loss"),
+    Arm("corruption at random, same budget", MANY, fresh=True, reward="none"),
     Arm("code learned by progress", fresh=True, reward="progress", codes=True),
     Arm("code at random", fresh=True, reward="none", codes=True),
     _arm("imagined, truncated", "truncated"),
@@ -166,7 +168,11 @@ def main() -> None:
 
 
 def of_answers(work: Path, place: str) -> Iterator[dict[str, Any]]:
-    """What is known of the answers that trainings were shown: what they cost, and `selfsight imagine`'s page in numbers."""
+    """What a step of each arm cost, and what is known of the answers that trainings were shown: what they cost, and
+    `selfsight imagine`'s page in numbers."""
+    cost = work / f"{place.replace('/', '_')} costs.json"
+    if cost.exists():
+        yield {"set": place, "seconds of a step": json.loads(cost.read_text(encoding="utf-8"))}
     for told in sorted((work / place.replace("/", "_")).glob("*/spent.json")):
         quality = told.parent / "answers" / "quality.json"
         numbers = json.loads(quality.read_text(encoding="utf-8"))["numbers"] if quality.exists() else {}
@@ -252,7 +258,7 @@ def corruption_of(source: str, place: str, work: Path) -> Corruption:
     """By its short name; of truncated spellings, the speller that was trained for them."""
     if source == "truncated":
         return Truncated(speller=str(folder_of(work, place, source) / "speller"))
-    return spelled(source)
+    return OneOf(corruptions=ACTIONS) if source == MANY else spelled(source)
 
 
 def of(store: Store, task: Task, steps: int) -> selfsight.Recipe:

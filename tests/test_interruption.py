@@ -15,6 +15,7 @@ from rich.console import Console
 
 import selfsight
 from selfsight.encoders import Small
+from selfsight.interrupt import Interrupt
 
 TINY = {"encoder": Small(width=8), "batch": 48, "precision": "32-true"}
 
@@ -47,9 +48,30 @@ def test_a_second_ctrl_c_leaves_at_once(photo_folder, tmp_path):
     series = tmp_path / "r" / "series.jsonl"
     _wait(lambda: series.exists() and series.stat().st_size > 200, process)
     process.send_signal(signal.SIGINT)
-    time.sleep(0.005)
+    time.sleep(1.1)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == 130
+
+
+@pytest.mark.parametrize(
+    ("heard", "left"),
+    [
+        ([(signal.SIGTERM, 0), (signal.SIGTERM, 0.1), (signal.SIGTERM, 30)], False),  # the scheduler's, and torchrun's
+        ([(signal.SIGINT, 0), (signal.SIGINT, 0.1)], False),  # handed on by torchrun
+        ([(signal.SIGINT, 0), (signal.SIGINT, 2)], True),
+        ([(signal.SIGTERM, 0), (signal.SIGINT, 2)], True),
+    ],
+)
+def test_a_signal_that_is_handed_on_is_heard_once(heard, left, monkeypatch):
+    now, gone = [0.0], []
+    monkeypatch.setattr("selfsight.interrupt.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("selfsight.interrupt.os._exit", gone.append)
+    interrupt = Interrupt()
+    for number, at in heard:
+        now[0] = 100.0 + at
+        interrupt._heard(number, None)
+    assert interrupt.asked
+    assert bool(gone) == left
 
 
 def _wait(until, process, seconds=120.0):

@@ -12,7 +12,7 @@ from rich.console import Console
 
 import selfsight
 from selfsight.cli import run as command
-from selfsight.corruptions import CutOut, Decolour
+from selfsight.corruptions import CutOut, Decolour, Downsample
 from selfsight.doctor.told import TOLD, told_by
 from selfsight.encoders import Small
 from selfsight.findings import plain_findings
@@ -51,12 +51,27 @@ def test_views_of_a_doubted_restorer_are_said_to_be_so(doubted, photo_folder, tm
         trained(GeneratedViews(restorer=place), photo_folder, tmp_path / str(number), console=said)
         assert said.file.getvalue().count("The two answers are one.") == 1
     for views in (LearnedViews, CodedViews):
-        assert views(restorer=doubted).doubts() == ("G001: The two answers are one. Draw more codes.",)
+        assert views(restorer=doubted).doubts()[0] == "G001: The two answers are one. Draw more codes."
 
 
 def test_a_restorer_that_is_not_doubted_says_nothing(restorer_run):
     assert list(GeneratedViews(restorer=restorer_run).doubts()) == []
     assert list(ViewmakerViews().doubts()) == []
+
+
+def test_what_a_restorer_never_saw_is_said(restorer_run):
+    """It was trained on less colour and detail."""
+    said = "The restorer never saw CowMask, CropOut, CutOut, and can only guess at it. Train one on all of them: "
+    assert list(LearnedViews(restorer=restorer_run).doubts()) == [
+        f"{said}--task Restore --corruption cowmask/cropout/cutout/decolour/downsample."
+    ]
+    assert list(LearnedViews(restorer=restorer_run, actions=(Decolour(), Downsample())).doubts()) == []
+    assert (
+        GeneratedViews(restorer=restorer_run, corruption=CutOut())
+        .doubts()[0]
+        .startswith("The restorer never saw CutOut")
+    )
+    assert list(GeneratedViews(restorer=restorer_run, corruption=Decolour()).doubts()) == []
 
 
 def test_the_doctor_repeats_what_a_run_says_and_no_more(doubted):

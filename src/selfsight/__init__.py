@@ -85,6 +85,7 @@ _HOMES = {
     "Jpeg": "corruptions",
     "Noise": "corruptions",
     "Chain": "corruptions",
+    "OneOf": "corruptions",
     "Truncated": "corruptions",
     "Small": "encoders",
     "Timm": "encoders",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -16,7 +17,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from selfsight.bf16 import bf16_is_native
-from selfsight.corruption import Corrupted, Corruption
+from selfsight.corruption import Corrupted, Corruption, kinds
 from selfsight.encoder import Encoder
 from selfsight.errors import UserError
 from selfsight.findings import doubts
@@ -59,6 +60,15 @@ class Answerer:
     def corruption(self) -> Corruption:
         """The run's own."""
         return cast(Corruption, self.task.corruption)
+
+    def unseen(self, corruptions: Iterable[Corruption]) -> list[str]:
+        """One sentence on what it was never shown of these, none where it was shown all."""
+        strange = sorted(set().union(*map(kinds, corruptions)) - kinds(self.corruption))
+        if not strange:
+            return []
+        learn = "/".join(name.lower() for name in sorted(kinds(self.corruption) | set(strange)))
+        told = f"The restorer never saw {', '.join(strange)}, and can only guess at it."
+        return [f"{told} Train one on all of them: --task Restore --corruption {learn}."]
 
     def taken(self, images: Tensor, draws: Generator) -> Corrupted:
         """(N, C, S, S) in [0, 1] -> what the run's own corruption leaves of them."""

@@ -76,6 +76,12 @@ class Corruption(abc.ABC):
         """Raises ValueError, in one sentence, where fields have impossible values."""
 
 
+def kinds(corruption: Corruption) -> set[str]:
+    """Names of the finals that a corruption is made of, chains and choices taken apart."""
+    parts = getattr(corruption, "corruptions", None)
+    return set().union(*map(kinds, parts)) if parts else {type(corruption).__name__}
+
+
 def nowhere(images: Tensor) -> Tensor:
     """(N, 1, H, W) of zeros: no pixel is gone altogether."""
     return torch.zeros_like(images[:, :1])

@@ -24,6 +24,7 @@ from selfsight.corruptions import (
     Downsample,
     Jpeg,
     Noise,
+    OneOf,
     PatternedDropout,
     Truncated,
 )
@@ -36,9 +37,13 @@ def both(**settings) -> Chain:
     return Chain(corruptions=(Decolour(), Downsample(**settings)), chance=1.0)
 
 
+def one_of(size: float = 0.4) -> OneOf:
+    return OneOf(corruptions=(CutOut(count=(2, 2), size=(size, size)), CowMask(share=(size, size))))
+
+
 EVERY = [final for name in corruptions.__all__ if isinstance(final := getattr(corruptions, name), type)]
 FINALS = [final for final in EVERY if final is not Truncated]
-USUAL = {final: both() if final is Chain else final() for final in FINALS}
+USUAL = {final: {Chain: both, OneOf: one_of}.get(final, final)() for final in FINALS}
 VARIED = USUAL | {Decolour: Decolour(amount=(0.2, 1.0))}
 """With something left to draw for each picture."""
 RISING: dict[type[Corruption], list[Corruption]] = {
@@ -51,6 +56,7 @@ RISING: dict[type[Corruption], list[Corruption]] = {
     Downsample: [Downsample(factors=(factor,)) for factor in (2, 4, 16)],
     Jpeg: [Jpeg(quality=(q, q)) for q in (60, 15, 2)],
     Noise: [Noise(deviation=(s, s)) for s in (0.03, 0.1, 0.3)],
+    OneOf: [one_of(size) for size in (0.1, 0.4, 0.8)],
     PatternedDropout: [PatternedDropout(stride=(s, s), repeat=(9, 9)) for s in (5.0, 2.0, 1.2)],
 }
 """From weak to strong."""

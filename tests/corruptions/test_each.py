@@ -14,6 +14,7 @@ from selfsight.corruptions import (
     Downsample,
     Jpeg,
     Noise,
+    OneOf,
     PatternedDropout,
 )
 from selfsight.images.lab import to_lab
@@ -195,6 +196,16 @@ def test_a_chain_does_one_after_the_other_and_measures_the_end(images):
     assert torch.equal(done.where, ((first + last) > 0).float())
     assert torch.equal(done.removed, lost(images, left))
     assert not (first * last == first).all()
+
+
+def test_of_several_each_picture_suffers_one(images):
+    many = torch.cat([images] * 20)
+    done = of(OneOf(corruptions=(Decolour(), CropOut(lies="left", kept=(0.5, 0.5)))), many)
+    hidden = done.where.flatten(1).any(1)
+    assert 0.45 < hidden.float().mean() < 0.55
+    assert torch.equal(done.images[~hidden], of(Decolour(), many[~hidden]).images)
+    seen = 1 - done.where[hidden]
+    assert torch.equal(done.images[hidden] * seen, many[hidden] * seen)  # with its colours
 
 
 def test_a_chain_whose_parts_have_chances(images):

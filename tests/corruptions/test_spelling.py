@@ -8,7 +8,20 @@ from PIL import Image, ImageChops
 
 import selfsight
 from selfsight import cli
-from selfsight.corruptions import NAMES, Blur, Chain, CowMask, CutOut, Decolour, Downsample, Noise, spelled, spelling
+from selfsight.corruption import kinds
+from selfsight.corruptions import (
+    NAMES,
+    Blur,
+    Chain,
+    CowMask,
+    CutOut,
+    Decolour,
+    Downsample,
+    Noise,
+    OneOf,
+    spelled,
+    spelling,
+)
 from selfsight.drawing import LINE, MARGIN, SHOWN, draw_corruptions
 from selfsight.errors import UserError
 from selfsight.short import corruptions_asked
@@ -20,6 +33,9 @@ def test_a_name_is_a_corruption_and_a_sum_a_chain():
     assert spelled("decolour + Downsample") == Chain(corruptions=(Decolour(), Downsample()))
     for name in NAMES:
         assert spelling(spelled(name)) == name
+    assert spelled("blur/decolour+noise") == OneOf(corruptions=(Blur(), Chain(corruptions=(Decolour(), Noise()))))
+    assert spelling(spelled("blur/decolour+noise")) == "blur/decolour+noise"
+    assert kinds(spelled("blur/decolour+noise")) == {"Blur", "Decolour", "Noise"}
     assert spelling(Chain(corruptions=(Chain(corruptions=(Blur(), Noise())), Blur()))) == "blur+noise+blur"
 
 

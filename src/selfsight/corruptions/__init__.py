@@ -12,6 +12,7 @@ from selfsight.corruptions.decolour import Decolour
 from selfsight.corruptions.downsample import Downsample
 from selfsight.corruptions.jpeg import Jpeg
 from selfsight.corruptions.noise import Noise
+from selfsight.corruptions.oneof import OneOf
 from selfsight.corruptions.patterneddropout import PatternedDropout
 from selfsight.corruptions.truncated import Truncated
 from selfsight.errors import UserError, nearest
@@ -26,6 +27,7 @@ __all__ = [
     "Downsample",
     "Jpeg",
     "Noise",
+    "OneOf",
     "PatternedDropout",
     "Truncated",
     "spelled",
@@ -38,16 +40,19 @@ NAMES: dict[str, type[Corruption]] = {
 
 
 def spelled(text: str) -> Corruption:
-    """`decolour` is Decolour() and `decolour+downsample` a Chain of both, in whichever case, with their defaults.
+    """`decolour` is Decolour(), `decolour+downsample` a Chain of both, and `decolour/cutout` for each picture one;
+    in whichever case, with their defaults.
 
     Raises UserError where a name is not known.
     """
+    if "/" in text:
+        return OneOf(corruptions=tuple(spelled(part) for part in text.split("/")))
     parts = [part.strip().lower() for part in text.split("+")]
     for part in parts:
         if part not in NAMES:
             raise UserError(
                 f"There is no corruption {part!r}{nearest(part, NAMES)}: give one of {', '.join(NAMES)}, or several "
-                "joined by +."
+                "joined by + (one after the other) or / (each picture one of them)."
             )
     made = tuple(NAMES[part]() for part in parts)
     return made[0] if len(made) == 1 else Chain(corruptions=made)
@@ -55,5 +60,7 @@ def spelled(text: str) -> Corruption:
 
 def spelling(corruption: Corruption) -> str:
     """The short form of a corruption, without its settings: what `spelled` reads."""
+    if isinstance(corruption, OneOf):
+        return "/".join(spelling(one) for one in corruption.corruptions)
     parts = corruption.corruptions if isinstance(corruption, Chain) else (corruption,)
     return "+".join(spelling(one) if isinstance(one, Chain) else type(one).__name__.lower() for one in parts)

@@ -99,7 +99,10 @@ class GeneratedViews(ViewSource):
 
     def doubts(self) -> Sequence[str]:
         place = self._place()
-        return imagined.kept(place).about.get("doubts", ()) if imagined.is_kept(place) else answerer.kept(place).doubts
+        if imagined.is_kept(place):
+            return tuple(imagined.kept(place).about.get("doubts", ()))
+        restorer = answerer.kept(place)
+        return [*restorer.doubts, *restorer.unseen([self.corruption] if self.corruption else [])]
 
     def shown(self) -> int:
         return self._count() + (self.beside == "image") if self.choose == "all" else 2

@@ -88,7 +88,10 @@ class LearnedViews(ViewSource):
         return mark(self.restorer) if self.restorer else ""
 
     def doubts(self) -> Sequence[str]:
-        return answerer.kept(self.restorer).doubts if self.restorer else ()
+        if not self.restorer:
+            return ()
+        restorer = answerer.kept(self.restorer)
+        return [*restorer.doubts, *restorer.unseen(self.actions)]
 
     def parts(self, channels: int) -> dict[str, nn.Module]:
         return {"policy": Policy(channels, len(self.actions), self.rate, self.budget)}
