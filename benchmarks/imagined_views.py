@@ -71,6 +71,8 @@ VIEWS = {"emoji": COLOURFUL, "photos/patches": STANDARD}
 MAIN, MANY = "decolour+downsample", "one of many"
 """MANY: what a policy has to choose from, of each picture one at random."""
 CORRUPTIONS = (MAIN, "decolour", "downsample", "cutout", "cowmask")
+MADE = 2
+"""What WORK holds is of one making: 2 since policies choose among what their restorer saw."""
 CONTROLS = ("untrained", "left", "neighbour")
 
 
@@ -160,7 +162,7 @@ def main() -> None:
         words.seconds, words.restorer_seconds, words.seeds, words.sets, words.budgets = 25.0, 25.0, 1, "emoji", "steps"
         words.only = words.only or ";".join(QUICK)
     torch.set_num_threads(1)
-    require_same(words.work, {"size": words.size, "restorer_seconds": words.restorer_seconds})
+    require_same(words.work, {"size": words.size, "restorer_seconds": words.restorer_seconds, "made": MADE})
     wanted = [arm for arm in ARMS if not words.only or arm.name in ("ordinary", *words.only.split(";"))]
     rows = [row for place in words.sets.split(",") for row in _rows(place, wanted, words)]
     told = [row for place in words.sets.split(",") for row in of_answers(words.work, place)]

@@ -40,19 +40,6 @@ def test_ctrl_c_saves_evaluates_and_says_how_to_go_on(photo_folder, tmp_path):
     assert len(list((tmp_path / "r" / "checkpoints").iterdir())) == 1
 
 
-def test_a_second_ctrl_c_leaves_at_once(photo_folder, tmp_path):
-    process = subprocess.Popen(
-        [*COMMAND, "pretrain", photo_folder, "--out", str(tmp_path / "r"), "--steps", "5000", *WORDS],
-        stderr=subprocess.DEVNULL,
-    )
-    series = tmp_path / "r" / "series.jsonl"
-    _wait(lambda: series.exists() and series.stat().st_size > 200, process)
-    process.send_signal(signal.SIGINT)
-    time.sleep(1.1)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 130
-
-
 @pytest.mark.parametrize(
     ("heard", "left"),
     [

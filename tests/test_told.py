@@ -44,8 +44,10 @@ def doubted(restorer_run, tmp_path):
 
 
 def test_views_of_a_doubted_restorer_are_said_to_be_so(doubted, photo_folder, tmp_path):
-    kept = imagine(doubted, photo_folder, answers=2, out=tmp_path / "kept", console=QUIET)
-    assert Imagined.open(kept).about["doubts"] == ["G001: The two answers are one. Draw more codes."]
+    kept = imagine(doubted, photo_folder, answers=2, corruption=CutOut(), out=tmp_path / "kept", console=QUIET)
+    about = Imagined.open(kept).about["doubts"]
+    assert about[0] == "G001: The two answers are one. Draw more codes."
+    assert about[1].startswith("The restorer never saw CutOut, ")
     for number, place in enumerate((doubted, str(kept))):
         said = Console(file=io.StringIO(), width=200)
         trained(GeneratedViews(restorer=place), photo_folder, tmp_path / str(number), console=said)
@@ -61,10 +63,8 @@ def test_a_restorer_that_is_not_doubted_says_nothing(restorer_run):
 
 def test_what_a_restorer_never_saw_is_said(restorer_run):
     """It was trained on less colour and detail."""
-    said = "The restorer never saw CowMask, CropOut, CutOut, and can only guess at it. Train one on all of them: "
-    assert list(LearnedViews(restorer=restorer_run).doubts()) == [
-        f"{said}--task Restore --corruption cowmask/cropout/cutout/decolour/downsample."
-    ]
+    said = "The restorer never saw CowMask, CropOut, CutOut, and can only guess at it."
+    assert LearnedViews(restorer=restorer_run).doubts()[0].startswith(said)
     assert list(LearnedViews(restorer=restorer_run, actions=(Decolour(), Downsample())).doubts()) == []
     assert (
         GeneratedViews(restorer=restorer_run, corruption=CutOut())

@@ -66,9 +66,10 @@ class Answerer:
         strange = sorted(set().union(*map(kinds, corruptions)) - kinds(self.corruption))
         if not strange:
             return []
-        learn = "/".join(name.lower() for name in sorted(kinds(self.corruption) | set(strange)))
-        told = f"The restorer never saw {', '.join(strange)}, and can only guess at it."
-        return [f"{told} Train one on all of them: --task Restore --corruption {learn}."]
+        return [
+            f"The restorer never saw {', '.join(strange)}, and can only guess at it. Train one on all that is "
+            "asked of it: --task Restore --corruption decolour/cutout is one of two for each picture."
+        ]
 
     def taken(self, images: Tensor, draws: Generator) -> Corrupted:
         """(N, C, S, S) in [0, 1] -> what the run's own corruption leaves of them."""

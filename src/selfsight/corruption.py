@@ -78,7 +78,7 @@ class Corruption(abc.ABC):
 
 def kinds(corruption: Corruption) -> set[str]:
     """Names of the finals that a corruption is made of, chains and choices taken apart."""
-    parts = getattr(corruption, "corruptions", None)
+    parts = [one for one in getattr(corruption, "corruptions", ()) if isinstance(one, Corruption)]
     return set().union(*map(kinds, parts)) if parts else {type(corruption).__name__}
 
 

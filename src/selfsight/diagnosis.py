@@ -98,15 +98,19 @@ class Diagnosis:
         if self.broken:
             return f"This program could not be examined: {self.broken}"
         asked = f"{len(self.passed)} checks found nothing"
-        doubted = [finding.sentence for finding in self.findings if finding.code in DOUBTED]
-        if doubted:
-            came = f"but with what came of it: {_lowered(doubted[0])}"
+        if self.progress is not None and self.progress < 0.25:
+            return f"I do not know: {asked}, yet it does not fit a frozen batch (progress {self.progress:.2f})."
+        if self.doubted:
+            came = f"but with what came of it: {_lowered(self.doubted)}"
             return f"I found nothing wrong with the training ({asked}), {came}"
         if self.progress is not None and self.progress >= 0.9:
             return f"I found nothing wrong: {asked}, and it fits a frozen batch by its own steps."
-        if self.progress is not None and self.progress < 0.25:
-            return f"I do not know: {asked}, yet it does not fit a frozen batch (progress {self.progress:.2f})."
         return f"I found nothing wrong: {asked}."
+
+    @property
+    def doubted(self) -> str:
+        """Why what came of the training is not to be used, though nothing is wrong with how; "" where it is."""
+        return next((finding.sentence for finding in self.findings if finding.code in DOUBTED), "")
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as plain JSON."""

@@ -84,7 +84,7 @@ def _columns_of(
     left = [
         (_picture(one), f"removed {share:.0%}") for one, share in zip(done.images, done.removed.tolist(), strict=True)
     ]
-    columns = [(spelling(corruption).replace("+", " +\n"), left)]
+    columns = [(spelling(corruption).replace("+", " +\n").replace("/", " /\n"), left)]
     if done.where.any():
         columns.append(("where", [(_picture(1 - one), f"{float(one.mean()):.0%} of the area") for one in done.where]))
     return columns

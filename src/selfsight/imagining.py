@@ -66,25 +66,24 @@ def imagine(
         raise UserError(f"--answers is a number of answers to each image, at least 2, not {answers}.")
     console, restorer, place = console or Console(stderr=True), Answerer.open(run), Path(out)
     encoder = stored(str(through)) if through else restorer.encoder
-    for doubt in restorer.doubts:
+    taken = corruption or restorer.corruption
+    doubts = [*restorer.doubts, *restorer.unseen([taken])]
+    for doubt in doubts:
         console.print(doubt, highlight=False, markup=False, soft_wrap=True)
     _sees(encoder, restorer.encoder.channels, restorer.encoder.size, str(through or run))
     store = _store(data, restorer.encoder, console)
-    taken = corruption or restorer.corruption
     with writing(place, (len(store), answers, *store.images.shape[1:])) as folder:
         about = {"run": str(Path(run).resolve()), "corruption": spelling(taken), "store": store.key, "seed": seed}
-        about |= {"doubts": list(restorer.doubts)}
         pace = _fill(folder, store, restorer, taken, precision, seed, console)
-        folder.close({**about, **pace})
+        folder.close({**about, "doubts": doubts, **pace})
     console.print(
         f"{len(store):,} images, {answers} answers to each, in {place}: "
         f"{pace['images_per_second']:,.0f} images a second",
         highlight=False,
         soft_wrap=True,
     )
-    kept = Imagined.open(place)
-    told = judged(kept, store, encoder, str(through or run), seed)
-    told = replace(told, notes=[*restorer.doubts, *told.notes])
+    told = judged(Imagined.open(place), store, encoder, str(through or run), seed)
+    told = replace(told, notes=[*doubts, *told.notes])
     write_json(place / "quality.json", {"notes": told.notes, "numbers": told.numbers})
     write_imagined(told, place / "quality.html")
     for name, value in told.numbers.items():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -52,45 +52,56 @@ def held(word: str) -> Mapping[str, Any]:
     }
 
 
-def layer_in(path: str | os.PathLike[str]) -> Any:
-    """The layer of configuration in a file, written out."""
-    return written_out(read(path), Path(path).parent)
+def layer_in(path: str | os.PathLike[str], above: tuple[Path, ...] = ()) -> Any:
+    """The layer of configuration in a file, written out. above: files that have led to it."""
+    file = Path(path).resolve()
+    if file in above:
+        raise UserError(
+            f"{path} names itself, by way of {', '.join(map(str, above))}. A branch is in a file of its own."
+        )
+    return written_out(read(path), (*above, file))
 
 
-def written_out(plain: Any, beside: Path = Path()) -> Any:
-    """A layer of configuration in full, at any depth: corruptions that are named for short (`corruption: blur`), and
-    branches in files of their own (`restorer: camnet.yaml`, beside the layer's own file or where this runs).
+def written_out(plain: Any, files: tuple[Path, ...] = ()) -> Any:
+    """A layer of configuration in full, at any depth: corruptions that are named for short (`corruption: blur`), and,
+    in a file, branches that have their own (`restorer: camnet.yaml`, beside it or where this runs). files: the layer's,
+    after those that have led to it; none of a mapping, which a run may have kept.
 
     Raises UserError for a name that is no corruption's."""
     if isinstance(plain, list):
-        return [written_out(item, beside) for item in plain]
+        return [_value("", item, files) for item in plain]
     if not isinstance(plain, Mapping):
         return plain
-    return {key: value if key == "data" else _value(key, value, beside) for key, value in plain.items()}
+    return {key: value if key == "data" else _value(key, value, files) for key, value in plain.items()}
 
 
-def _value(key: str, value: Any, beside: Path) -> Any:
+def _value(key: str, value: Any, files: tuple[Path, ...]) -> Any:
     if not isinstance(value, str):
-        return written_out(value, beside)
-    files = [place for place in (beside / value, Path(value)) if value.endswith(FILES) and place.is_file()]
+        return written_out(value, files)
+    places = [files[-1].parent / value, Path(value)] if files and value.endswith(FILES) else []
+    found = next((place for place in places if place.is_file()), None)
     if key == "corruption":
-        return _corruption_named(str(files[0]) if files else value)
-    return layer_in(files[0]) if files else value
+        return _corruption_named(str(found or value))
+    branch = layer_in(found, files) if found else None
+    return branch if isinstance(branch, Mapping) and "class_path" in branch else value
 
 
 def one_length(argv: Sequence[str]) -> list[str]:
     """Of minutes, epochs and steps in --config files and options the last: a recipe's length is its own until another
     is asked for."""
     words = [part for word in argv for part in (word.split("=", 1) if word.startswith("--config=") else [word])]
-    later = False
+    later, in_file = False, False
     for i in range(len(words) - 1, -1, -1):
-        if words[i].partition("=")[0] in LENGTH_OPTIONS:
+        option, equals, _ = words[i].partition("=")
+        if option in LENGTH_OPTIONS:
+            if in_file:
+                del words[i : i + (1 if equals else 2)]
             later = True
         elif i and words[i - 1] == "--config":
             layer = held(words[i])
             if any(layer.get(name) is not None for name in LENGTHS):
                 words[i] = json.dumps(without_lengths(layer)) if later else words[i]
-                later = True
+                later = in_file = True
     return words
 
 
@@ -194,7 +205,7 @@ def _corruption_named(name: str) -> dict[str, Any]:
 def _set_corruption(described: dict[str, Any], name: str, value: str) -> None:
     """Sets what is a setting of the corruption itself, or else of those it is made of."""
     own = described["init_args"]
-    branches = [own, *(one["init_args"] for one in own.get("corruptions", []))]
+    branches = list(_branches(own))
     having = [own] if name in own else [branch for branch in branches if name in branch]
     if not having:
         known = {key for branch in branches for key in branch} - {"corruptions"}
@@ -204,6 +215,13 @@ def _set_corruption(described: dict[str, Any], name: str, value: str) -> None:
         )
     for branch in having:
         put(branch, [name], value)
+
+
+def _branches(own: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The settings of a corruption and of all that it is made of."""
+    yield own
+    for one in own.get("corruptions", []):
+        yield from _branches(one["init_args"])
 
 
 def _corruption(described: Mapping[str, Any]) -> Corruption:

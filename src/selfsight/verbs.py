@@ -247,7 +247,7 @@ def show(
         name, sheet = type(what).__name__.lower(), draw(what, example_of(what, store.images, rows, seed), images)
     else:
         corruptions = [what] if isinstance(what, Corruption) else list(what)
-        name = spelling(corruptions[0]) if len(corruptions) == 1 else "corruptions"
+        name = spelling(corruptions[0]).replace("/", "-or-") if len(corruptions) == 1 else "corruptions"
         sheet = draw_corruptions(corruptions, images, seed)
     path = Path(out) if out is not None else Path(f"{name}.png")
     with replacing(path) as temporary:

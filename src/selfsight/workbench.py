@@ -205,14 +205,21 @@ def _train(bench: Bench, plan: Plan, company: Company) -> Run:
         else:
             draw_puzzles(run, recipe.task, bench.store, bench.where, recipe.seed)
             _examine(bench, plan)
+    with Interrupt() as interrupt:  # to the very end: what is handed on may come late
+        return _to_the_end(bench, plan, state, watched, interrupt)
+
+
+def _to_the_end(bench: Bench, plan: Plan, state: State, company: Company | None, interrupt: Interrupt) -> Run:
+    """The loop, and what is worth knowing after it. Raises Stopped where it was interrupted."""
+    run, recipe = bench.run, bench.recipe
     try:
-        stopped = _loop(bench, plan, state, watched)
+        stopped = _loop(bench, plan, state, company, interrupt)
     except Diverged as error:
         raise UserError(
             f"Training stopped: {error}. The checkpoints before it are kept in {run.path}. "
             f"Try a lower rate (--optimizer.rate {recipe.optimizer.rate / 5:g}) or clipping (--optimizer.clip 1)."
         ) from error
-    if first:
+    if state.fabric.global_rank == 0:
         _finish(bench, plan, state)
         if stopped:
             raise Stopped(run)
@@ -229,7 +236,7 @@ def _plan(bench: Bench) -> Plan:
     return settle(bench.recipe, bench.store.images, bench.where)
 
 
-def _loop(bench: Bench, plan: Plan, state: State, company: Company | None) -> bool:
+def _loop(bench: Bench, plan: Plan, state: State, company: Company | None, interrupt: Interrupt) -> bool:
     """Trains to the end, or to the first Ctrl+C -> whether it was stopped before the end."""
     run, recipe, first = bench.run, bench.recipe, state.fabric.global_rank == 0
     constant = recipe.task.constant(plan.batch // recipe.accumulate)
@@ -241,7 +248,7 @@ def _loop(bench: Bench, plan: Plan, state: State, company: Company | None) -> bo
     minute = FirstMinute(constant, plan.batch // recipe.accumulate, twin)
     minute.done = bench.doctor == "off" or state.step > 0
     saved = time.monotonic()
-    with Interrupt() as interrupt, Line(bench.console, plan.steps, constant, state.step) as line:
+    with Line(bench.console, plan.steps, constant, state.step) as line:
         for step in train(state, bench.store.images, bench.where, batch=plan.batch, accumulate=recipe.accumulate):
             if probe:
                 _record(run, step, company)

@@ -59,7 +59,7 @@ def spelled(text: str) -> Corruption:
 
 
 def spelling(corruption: Corruption) -> str:
-    """The short form of a corruption, without its settings: what `spelled` reads."""
+    """The short form of a corruption, without its settings: what `spelled` reads, but for choices within chains."""
     if isinstance(corruption, OneOf):
         return "/".join(spelling(one) for one in corruption.corruptions)
     parts = corruption.corruptions if isinstance(corruption, Chain) else (corruption,)

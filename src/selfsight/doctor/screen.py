@@ -19,7 +19,7 @@ BAR = 24
 
 def show(diagnosis: Diagnosis, console: Console) -> None:
     """Prints a diagnosis as a person reads it."""
-    style = "red" if diagnosis.alarms else "yellow" if diagnosis.broken else "green"
+    style = "red" if diagnosis.alarms else "yellow" if diagnosis.broken or diagnosis.doubted else "green"
     console.print(f"\n[bold {style}]{escape(diagnosis.verdict)}[/]\n")
     for finding in diagnosis.findings:
         _finding(finding, console)

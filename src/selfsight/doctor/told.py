@@ -64,7 +64,8 @@ TOLD = (
         "A generator that ignores its code gives the mean of all that could be true: as a pair of views its "
         "answers are one picture.",
         "Train longer, draw more codes (--task.selection.codes), or take more away, so that more can be right.",
-        "Answers that differ, and in nothing that matters: look at the page of `selfsight imagine`.",
+        "Answers that differ, and in nothing that matters: look at the page of `selfsight imagine`. Where codes are "
+        "remembered, or a radius is set, the steps themselves are not judged.",
     ),
     Told(
         "G002", "noise for answers", "model", "noise-for-answers",
@@ -78,9 +79,9 @@ TOLD = (
     Told(
         "P001", "policy at its bound", "model", "policy-at-bound",
         f"The evenness of its choices is below {BOUND:g}, and one has more than {MOST:.0%} of the images, over the "
-        f"last {LATE} steps.",
+        f"last {LATE} of {TRIED} steps and more.",
         "A policy that chooses one thing for all images costs its time and gives what a fixed setting would.",
-        "Lower --task.views.rate, or take what it chooses out of --task.views.actions.",
+        "Lower --task.views.rate; of corruptions, take what it chooses out of --task.views.actions.",
         "Whether that one choice is the best there is.",
     ),
     Told(
@@ -93,7 +94,8 @@ TOLD = (
     ),
     Told(
         "P003", "budget that cannot be held", "model", "over-budget",
-        f"In the mean of the last {LATE} steps {OVER:.0%} more of a picture is removed than the budget says.",
+        f"In the mean of the last {LATE} of {TRIED} steps and more {OVER:.0%} more of a picture is removed than the "
+        "budget says.",
         "An arm that takes more away than another is not comparable with it.",
         "Add a milder corruption to --task.views.actions, or raise --task.views.budget.",
         "Single batches: what is drawn deviates from what is expected.",
