@@ -32,7 +32,7 @@ MINUTES = 10.0
 """Length of a training that was given none."""
 TIMED_SECONDS, TIMED_STEPS = 4.0, 8
 """About how long the timing of each precision may take before the start, and the most steps of it."""
-ALONE_SECONDS = 1.5
+ALONE_SECONDS = 0.7
 """The same where there is nothing to choose, and the number of steps alone is wanted: two steps at least."""
 
 
