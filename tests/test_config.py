@@ -12,6 +12,7 @@ from selfsight.encoders import Small, Timm
 from selfsight.errors import UserError
 from selfsight.images.views import Views
 from selfsight.recipe import Recipe, to_json
+from selfsight.short import layer_in, written_out
 from selfsight.sources import Folder
 from selfsight.tasks import BYOL, Rotation, SimCLR, VICReg
 
@@ -276,6 +277,30 @@ def test_a_recipe_names_files_of_its_branches(tmp_path):
     assert read.task.restorer.width == 8
     assert read.task.corruption.sigma == (0.1, 0.2)
     assert configure({"data": "."}, recipe) == read
+    (tmp_path / "two.yaml").write_text(
+        "steps: 7\ntask:\n  class_path: Together\n  init_args: {tasks: [one.yaml, SimCLR]}\n"
+    )
+    (tmp_path / "one.yaml").write_text("class_path: Rotation\n")
+    both = configure({"data": "."}, tmp_path / "two.yaml").task.tasks
+    assert [type(one).__name__ for one in both] == ["Rotation", "SimCLR"]
+
+
+def test_a_file_that_names_itself_is_told(tmp_path):
+    (tmp_path / "a.yaml").write_text("class_path: Restore\ninit_args: {restorer: a.yaml}\n")
+    with pytest.raises(UserError, match="names itself"):
+        configure({"data": "."}, {"steps": 1}, tmp_path / "a.yaml")
+
+
+def test_settings_that_are_names_of_files_stay_what_they_are(tmp_path, monkeypatch):
+    """A run's kept recipe, wherever it is read again, and a file that is no branch."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "boxes.json").write_text("[1, 2]")
+    (tmp_path / "camnet.yaml").write_text("class_path: CamNet\ninit_args: {width: 8}\n")
+    kept = {"task": {"class_path": "mine.Task", "init_args": {"boxes": "boxes.json", "other": "camnet.yaml"}}}
+    assert written_out(kept) == kept
+    (tmp_path / "whole.json").write_text(json.dumps(kept))
+    found = layer_in(tmp_path / "whole.json")["task"]["init_args"]
+    assert found == {"boxes": "boxes.json", "other": {"class_path": "CamNet", "init_args": {"width": 8}}}
 
 
 def test_a_length_that_is_asked_for_later_is_the_length(tmp_path):
@@ -286,7 +311,12 @@ def test_a_length_that_is_asked_for_later_is_the_length(tmp_path):
     assert configure({"data": "."}, recipe, {"steps": 5}).steps == 5
     second = tmp_path / "longer.yaml"
     second.write_text("steps: 9\n")
-    for words in (["--config", recipe, "--config", str(second)], [f"--config={recipe}", "--steps=9"]):
+    for words in (
+        ["--config", recipe, "--config", str(second)],
+        [f"--config={recipe}", "--steps=9"],
+        ["--epochs", "3", "--config", str(second)],
+        ["--epochs=3", f"--config={second}"],
+    ):
         assert recipe_of(parse(parser, ["--data", ".", *words]), parser).steps == 9
     with pytest.raises(UserError, match="Give one of"):
         recipe_of(parse(parser, ["--data", ".", "--steps", "3", "--epochs", "3"]), parser)
