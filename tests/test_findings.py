@@ -190,3 +190,17 @@ def test_a_budget_that_cannot_be_held_is_found(run):
 
 def test_a_policy_is_not_judged_before_it_has_tried(run):
     assert chosen(run, lambda bright, action, draws: torch.zeros(()), steps=50) == set()
+
+
+def test_a_policy_among_several_tasks_is_judged_as_well(run):
+    assert chosen(run, lambda bright, action, draws: (action == 1).float(), rate=1.0) == {"P001"}
+    alone = run.lines("series")
+    recipe = run.json("recipe")
+    (run.path / "series.jsonl").unlink()
+    for line in alone:  # in turns: every other step is another task's
+        own = {f"SimCLR {name}": value for name, value in line.items() if name not in ("step", "loss")}
+        run.append("series", {"step": 2 * line["step"] - 1, "loss": 1.0, "Rotation right": 0.5})
+        run.append("series", {"step": 2 * line["step"], "loss": 1.0, **own})
+    rotation = {"class_path": "Rotation", "init_args": {}}
+    run.write("recipe", {"task": {"class_path": "Together", "init_args": {"tasks": [rotation, recipe["task"]]}}})
+    assert codes(run) == {"P001"}

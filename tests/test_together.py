@@ -11,9 +11,10 @@ from selfsight.encoders import Small
 from selfsight.errors import UserError
 from selfsight.images.views import Views
 from selfsight.recipe import Recipe, to_json
+from selfsight.restorers import CamNet
 from selfsight.seeds import generator
 from selfsight.task import Model
-from selfsight.tasks import BYOL, Rotation, SimCLR
+from selfsight.tasks import BYOL, Restore, Rotation, SimCLR
 from selfsight.together import Together
 
 BOTH = (Rotation(), BYOL())
@@ -118,3 +119,15 @@ def test_together_alone_is_told_how(photo_folder):
 def test_a_recipe_of_several_tasks_is_read_back(photo_folder):
     recipe = Recipe(data=str(photo_folder), task=Together(tasks=(Rotation(), SimCLR(hidden=7))))
     assert configure(to_json(recipe)) == recipe
+
+
+def test_a_restorer_among_several_is_judged_by_its_answers(pixels):
+    """As it would be alone, its parts having other names."""
+    task = Together(tasks=(Rotation(), Restore(restorer=CamNet(width=8))))
+    encoder = Small(width=8).build(3, 32)
+    model = Model(encoder, task.parts(encoder)).eval()
+    own = Model(encoder, {"restorer": model.parts["1_restorer"]}).eval()
+    told = task.judged(model, pixels)
+    assert told == task.tasks[1].judged(own, pixels)
+    assert "distance of a random answer" in told
+    assert Together(tasks=(Rotation(), SimCLR())).judged(model, pixels) == {}

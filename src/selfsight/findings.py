@@ -89,9 +89,15 @@ def _no_better(run: Run) -> dict[str, Any] | None:
 
 
 def _late(run: Run, *names: str) -> dict[str, float]:
-    """Means over the last LATE steps that tell all of these; empty where there are fewer."""
-    lines = [line for line in run.lines("series") if all(name in line for name in names)][-LATE:]
-    return {name: sum(line[name] for line in lines) / LATE for name in names} if len(lines) == LATE else {}
+    """Means over the last LATE steps that tell all of these, or of which one of several tasks does ("SimCLR removed");
+    empty where there are fewer."""
+    rows = ({name: _told(line, name) for name in names} for line in run.lines("series"))
+    lines = [row for row in rows if None not in row.values()][-LATE:]
+    return {name: sum(row[name] or 0 for row in lines) / LATE for name in names} if len(lines) == LATE else {}
+
+
+def _told(line: dict[str, Any], name: str) -> float | None:
+    return next((value for key, value in line.items() if key == name or key.endswith(f" {name}")), None)
 
 
 def _answers(run: Run) -> list[dict[str, Any]]:
@@ -114,6 +120,8 @@ def _restorer(run: Run) -> list[dict[str, Any]]:
     """A restorer's answers are one, or noise. Where codes are remembered few steps try any, and nothing is said."""
     task, late = _settings((run.json("recipe") or {}).get("task")), _late(run, "loss", "differ", "tried")
     selection = {"codes": [8], "radius": 0, **_settings(task.get("selection"))}
+    if "tasks" in task:  # the loss is that of all: only answers are judged
+        return []
     if not late or late["tried"] < 1 or max(selection["codes"]) < 2 or selection["radius"]:
         return []
     if _settings(task.get("restorer")).get("ways") is False:  # the regression twin, on purpose
@@ -143,7 +151,9 @@ def _policy(run: Run) -> list[dict[str, Any]]:
     late = _late(run, "evenness", "removed", "most frequent choice")
     if not late or len(run.lines("series")) < TRIED:
         return []
-    views = _settings(_settings((run.json("recipe") or {}).get("task")).get("views"))
+    task = _settings((run.json("recipe") or {}).get("task"))
+    asked = (_settings(_settings(one).get("views")) for one in task.get("tasks", [task]))
+    views = next((one for one in asked if "reward" in one), {})
     found, most, budget = [], late["most frequent choice"], views.get("budget", 1.0)
     if late["evenness"] < BOUND and most > MOST:
         cure = "Lower --task.views.rate, or take what it chooses out of --task.views.actions."

@@ -84,6 +84,11 @@ class Together(Task):
         for number, task, one in self._asked(example):
             task.after_step(self._part(model, number), one, _of(number, prediction), self._own(number, now))
 
+    def judged(self, model: Model, images: Tensor) -> dict[str, float]:
+        """Of the first task that has something to say, under the names it gives."""
+        told = (task.judged(self._part(model, number), images) for number, task in enumerate(self.tasks))
+        return next((numbers for numbers in told if numbers), {})
+
     def rates(self) -> dict[str, float]:
         return {f"{i}_{name}": rate for i, task in enumerate(self.tasks) for name, rate in task.rates().items()}
 
