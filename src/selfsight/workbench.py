@@ -107,26 +107,26 @@ def pretrain(
     store = store_of(recipe, console)
     where = learned_from(store)
     recipe.backbone.build(store.images.shape[3], store.images.shape[1])  # an encoder that cannot be built leaves no run
-    plan = _settled(recipe, store, where)
-    run = Run.create(where_to) if _is_first() else Run(where_to)
-    if isinstance(
-        recipe.data, InMemory
-    ):  # arrays cannot be written into a recipe; what was packed of them can be found
-        recipe = dataclasses.replace(recipe, data=Packed(str(store.path)))
-    if _is_first():
-        run.write("recipe", to_json(recipe))
-        run.write("environment", environment("cuda" if torch.cuda.is_available() else "cpu"))
-    with _claimed(run):
-        return _go(Bench(run, recipe, store, where, console, save_seconds, doctor), plan)
+    with _company() as company:
+        plan = settle(recipe, store.images, where)
+        run = Run.create(where_to) if _is_first() else Run(where_to)
+        if isinstance(recipe.data, InMemory):
+            # arrays cannot be written into a recipe; what was packed of them can be found
+            recipe = dataclasses.replace(recipe, data=Packed(str(store.path)))
+        if _is_first():
+            run.write("recipe", to_json(recipe))
+            run.write("environment", environment("cuda" if torch.cuda.is_available() else "cpu"))
+        with _claimed(run):
+            return _go(Bench(run, recipe, store, where, console, save_seconds, doctor), company, plan)
 
 
-def _settled(recipe: Recipe, store: Store, where: np.ndarray) -> Plan:
-    """The plan, its steps timed as those of the training will be: with memory kept, and beside a neighbour with the
-    threads there will be."""
+@contextlib.contextmanager
+def _company() -> Iterator[Company]:
+    """With memory kept, and beside a neighbour with the threads there will be: as steps are timed, so they are made."""
     keep_memory()
     company = settle_in()
     try:
-        return settle(recipe, store.images, where)
+        yield company
     finally:
         company.leave()
 
@@ -153,8 +153,8 @@ def resume(
             f"The images of {run.path} are not the ones it was started with, so it cannot go on exactly. Start "
             "a new run."
         )
-    with _claimed(run):
-        return _go(Bench(run, recipe, store, learned_from(store), console, save_seconds))
+    with _claimed(run), _company() as company:
+        return _go(Bench(run, recipe, store, learned_from(store), console, save_seconds), company)
 
 
 @contextlib.contextmanager
@@ -170,15 +170,10 @@ def _claimed(run: Run) -> Iterator[None]:
         raise UserError(f"{run.path} is being trained by another process. Wait for it, or stop it first.") from error
 
 
-def _go(bench: Bench, plan: Plan | None = None) -> Run:
-    keep_memory()
+def _go(bench: Bench, company: Company, plan: Plan | None = None) -> Run:
     if _is_first():
         bench.run.sweep()
-    company = settle_in()
-    try:
-        return _train(bench, plan or _plan(bench), company)
-    finally:
-        company.leave()
+    return _train(bench, plan or _plan(bench), company)
 
 
 def _train(bench: Bench, plan: Plan, company: Company) -> Run:
