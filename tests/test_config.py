@@ -291,6 +291,14 @@ def test_a_file_that_names_itself_is_told(tmp_path):
         configure({"data": "."}, {"steps": 1}, tmp_path / "a.yaml")
 
 
+def test_a_branch_that_is_not_there_is_told(tmp_path):
+    path, parser = tmp_path / "wrong.yaml", recipe_parser()
+    path.write_text("task:\n  class_path: Restore\n  init_args: {restorer: camnett.yaml}\n")
+    for read in (lambda: parse(parser, ["--data", ".", "--config", str(path)]), lambda: configure({"data": "."}, path)):
+        with pytest.raises(UserError, match="no file camnett.yaml, neither beside"):
+            read()
+
+
 def test_settings_that_are_names_of_files_stay_what_they_are(tmp_path, monkeypatch):
     """A run's kept recipe, wherever it is read again, and a file that is no branch."""
     monkeypatch.chdir(tmp_path)

@@ -195,6 +195,11 @@ def explain_error(parser: ArgumentParser, message: str) -> str:
         return "Together needs its tasks: name them one after the other, --task Rotation --task SimCLR."
     if "does not correspond to a subclass of Views" in text:
         return "The task compares no views of one image: give --views with SimCLR, BYOL or VICReg."
+    branch = re.search(r"Problem with given class_path '([^']+\.(?:json|ya?ml))'", text)
+    if branch:
+        return (
+            f"There is no file {branch[1]}, neither beside the recipe that names it nor here, or no class_path in it."
+        )
     missing = re.search(r'"(\w+)" is required|Key "(\w+)" is required|required: (\w+)', text)
     if missing and "data" in missing.groups():
         return "Which images? Give a folder: `selfsight pretrain PHOTOS`."

@@ -25,10 +25,11 @@ LATE = 20
 """Steps at the end that the loss is averaged over."""
 ALIKE = 0.01
 """The nearest of a picture's answers is nearer than their mean by a smaller share. Where codes reach nothing it is 0
-but for rounding; after 30 steps of the smallest restorer with 4 codes, on photographs of 32 pixels, it was 0.32."""
+but for rounding; after 30 steps of the smallest restorer with 4 codes, on photographs of 32 pixels, it was 0.13."""
 ONE = 0.01
 """Distance between two answers in units of that of what was left. Trained on one code for 400 steps, which leads to one
-answer, it was 0.0004 to 0.0047; on five and eight, 0.039 and more (benchmarks/results/restore.json)."""
+answer, it was 0.0004 to 0.0047; on five and eight, 0.039 and more (benchmarks/results/restore.json);
+four times smaller and with softer codes, on eight, 0.031 and more (restore_x4.json), untrained 0.042."""
 NOISE = 5.0
 """Distance of a random answer in units of that of what was left. An untrained restorer's was at 2; of all that were
 trained, for few steps with 50 codes on colour, the worst at 3.0."""

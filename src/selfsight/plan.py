@@ -209,7 +209,8 @@ def time_steps(
 
     The first step of each is left out: it also allocates, chooses kernels and may compile.
     """
-    sides, enough = len(recipe.growth) + 1, TIMED_SECONDS * len(precisions) if len(precisions) > 1 else ALONE_SECONDS
+    sides = len(recipe.growth) + 1
+    enough = TIMED_SECONDS * len(precisions) if len(precisions) > 1 else ALONE_SECONDS
     states = {
         precision: State(
             recipe.task,

@@ -55,7 +55,10 @@ def open_store(
     columns = (TextColumn("decoding images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         row = bar.add_task("", total=None)
-        told = lambda done, total: bar.update(row, completed=done, total=total)  # noqa: E731
+
+        def told(done: int, total: int) -> None:
+            bar.update(row, completed=done, total=total)
+
         return pack(source, packing, out=out, progress=told, items=items)
 
 

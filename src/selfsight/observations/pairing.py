@@ -80,12 +80,12 @@ def together_p(pairs: list[tuple[Tensor, Tensor]]) -> float:
     """
     if len(pairs) < 7:  # 7! re-pairings are the fewest that can show p < .001
         return 1.0
+    from scipy.optimize import linear_sum_assignment  # late: every start would pay for it
+
     table = torch.zeros(len(pairs), len(pairs))
     for i, (one, _) in enumerate(pairs):
         for j, (_, two) in enumerate(pairs):
             found = likeness(one, two)
-            from scipy.optimize import linear_sum_assignment  # late: every start would pay for it
-
             rows, columns = linear_sum_assignment(found.numpy(), maximize=True)
             table[i, j] = float(found[rows, columns].mean())
     return paired_p(table[None])
