@@ -13,8 +13,8 @@ Arms: ordinary views; imagined alone, also with answers made anew at every step;
 images; each corruption; of 4 and 8 answers the most different, and all, also with as many images fewer as there are more
 pictures of each; a corruption that a policy chooses, by the encoder's progress, against it, or at random within the same
 budget; the code of an answer chosen so; a spelling cut short in place of a corruption, answered or as it is; an
-adversary's changes. Controls: what the corruption left, an untrained restorer, and the nearest other image by hand-made
-features in place of an answer. Every row is one training: set, arm, budget, seed, steps, kNN and logistic regression with intervals. A claim is how far an arm
+adversary's changes. Controls: what the corruption left, an untrained restorer, the nearest other image by hand-made
+features in place of an answer, and as many ordinary views as there are answers. Every row is one training: set, arm, budget, seed, steps, kNN and logistic regression with intervals. A claim is how far an arm
 is above ordinary views on a set, in points of accuracy, with an interval over seeds, which both see the same images; it
 holds where it is better by more than the interval. --quick makes equal steps alone. Each training is kept in
 WORK as it ends; a second call goes on where the first stopped. Quality of the answers is told in rows of its own.
@@ -70,10 +70,11 @@ BATCH, KEPT, COPIES = 256, 8, 64
 VIEWS = {"emoji": COLOURFUL, "photos/patches": STANDARD}
 MAIN, MANY = "decolour+downsample", "one of many"
 """MANY: what a policy has to choose from, of each picture one at random."""
-CORRUPTIONS = (MAIN, "decolour", "downsample", "cutout", "cowmask")
+CORRUPTIONS = (
+    MAIN, "decolour", "downsample", "cutout", "cowmask", "cropout", "patterneddropout", "blur", "jpeg", "noise"
+)  # fmt: skip
 MADE = 2
 """What WORK holds is of one making: 2 since policies choose among what their restorer saw."""
-CONTROLS = ("untrained", "left", "neighbour")
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ ARMS = (
     *(_arm(f"all {k}", choose="all", answers=k) for k in (2, 4, 8)),
     *(_arm(f"all {k}, {BATCH * 2 // k} images", batch=BATCH * 2 // k, choose="all", answers=k) for k in (4, 8)),
     _arm("all 4, weighed", choose="all", answers=4, weigh=1.0),
+    *(_arm(f"image and all {k}", beside="image", choose="all", answers=k) for k in (3, 7)),
     Arm("corruption learned by progress", MANY, fresh=True, reward="progress"),
     Arm("corruption learned against", MANY, fresh=True, reward="loss"),
     Arm("corruption at random, same budget", MANY, fresh=True, reward="none"),
@@ -142,6 +144,9 @@ ARMS = (
     _arm("untrained restorer", "untrained"),
     _arm("what was left and image", "left", beside="image"),
     _arm("nearest neighbour and image", "neighbour", beside="image"),
+    *(_arm(f"{k} ordinary views", "itself", choose="all", answers=k) for k in (4, 8)),
+    _arm(f"8 ordinary views, {BATCH // 4} images", "itself", batch=BATCH // 4, choose="all", answers=8),
+    _arm("most different of 8 ordinary views", "itself", choose="most_different", answers=8),
 )
 QUICK = ("ordinary", "imagined", "answer and image", "all 4", "nearest neighbour and image")
 
@@ -237,6 +242,8 @@ def prepared(store: Store, place: str, source: str, words: Any) -> dict[str, flo
     began = spelled_by = between = time.thread_time()
     if source == "neighbour":
         neighbours(store, folder / "answers")
+    elif source == "itself":
+        _written(store, lambda rows: np.repeat(store.images[rows][:, None], KEPT, 1), folder / "answers")
     elif source == "left":
         left_alone(Imagined.open(folder_of(words.work, place, MAIN) / "answers"), folder / "answers")
     else:

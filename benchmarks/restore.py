@@ -2,20 +2,22 @@
 
     python benchmarks/restore.py --data DATA --seconds 240 --seeds 3 --out benchmarks/results/restore.json
 
-On pieces of photographs and on emoji at --size pixels, colour, detail or both are taken away. Each arm is a CAM-Net of the
-default size, trained for as many steps as fit into so many seconds of one thread, told by timing some of each in turn: conditional IMLE with m codes (1, 5, 20,
-50; and the default 8; also 8 and 20 held to the features of a second encoder, whose training is not charged), the regression twin without codes, and a conditional variational autoencoder (Sohn, Lee, Yan 2015)
-whose decoder it is. On validation images: the distance of the best of 1, 5, 20 and 50 answers, in units of that of what
-was left; the mean distance between two answers in the same unit; sharpness; and KID (Binkowski et al. 2018) between
-answers and other images, in the features of one encoder that is trained once by SimCLR. Every row is one training; a claim
-is of conditional IMLE with 8 codes against its twin on the same images, its interval by bootstrap over images and seeds'
-means. Each training is kept in WORK as it ends; a second call goes on where the first stopped.
+On pieces of photographs and on emoji at --size pixels, colour, detail, both, or some squares are taken away. Each arm
+is a CAM-Net of the default size, trained for as many steps as fit into so many seconds of one thread, told by timing
+some of each in turn: conditional IMLE with m codes (1, 5, 20, 50; and the default 8; also 8 and 20 held to the
+features of a second encoder, whose training is not charged), the regression twin without codes, where colour was
+taken both also predicting a and b of Lab alone, and a conditional variational autoencoder (Sohn, Lee, Yan 2015) whose
+decoder it is. On validation images: the distance of the best of 1, 5, 20 and 50 answers, in units of that of what was
+left; the mean distance between two answers in the same unit; sharpness; and KID (Binkowski et al. 2018) between
+answers and other images, in the features of one encoder that is trained once by SimCLR. Every row is one training; a
+claim is of conditional IMLE with 8 codes against its twin on the same images, its interval by bootstrap over images
+and seeds' means. Each training is kept in WORK as it ends; a second call goes on where the first stopped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -30,7 +32,7 @@ from torch import Tensor, nn
 
 import selfsight
 from selfsight.batch import Batch, Example, Now, Outcome, Prediction
-from selfsight.corruption import Corruption
+from selfsight.corruption import Corruption, kinds
 from selfsight.corruptions import Downsample, spelled
 from selfsight.distances import Features, Pixels
 from selfsight.embedding import embed_images
@@ -53,9 +55,9 @@ from selfsight.verbs import encoder_of
 PRECISION, BATCH, JUDGE = "bf16-mixed", 64, 256
 """JUDGE: images a step of encoders that tell answers apart."""
 SETS = ("photos/patches", "emoji")
-TAKEN = ("decolour", "downsample", "decolour+downsample")
-MADE = 2
-"""What WORK holds is of one making: 2 since codes are heard softly."""
+TAKEN = ("decolour", "downsample", "decolour+downsample", "cutout")
+MADE = 3
+"""What WORK holds is of one making: 2 since codes are heard softly, 3 since restorers are told where pixels are gone."""
 TRIES = (1, 5, 20, 50)
 ASKED = 256
 """Validation images."""
@@ -63,6 +65,8 @@ SHARE = 0.25
 """How much lower KID should be than the regression's."""
 APART = 0.1
 """How far two answers should be apart at least, in units of the distance of what was left."""
+AB = ", a and b"
+"""Ends the names of arms that predict a and b of Lab alone, where only colour was taken."""
 SEEN = ", features"
 """Ends the names of arms that are held to features, pixels and gradients; the others to pixels and gradients alone."""
 QUIET = Console(quiet=True)
@@ -78,6 +82,9 @@ class Variational(Task):
     weight: float = 1e-3
     """Of the divergence, in units of the distance's unit, a number of a code."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "restorer", self.restorer.suited(self.corruption.hides()))
+
     def parts(self, encoder: Encoder) -> dict[str, nn.Module]:
         stack = self.restorer.build(encoder.channels, encoder.size, encoder.dim, int(torch.randint(2**31, (1,))))
         return {"restorer": stack, "posterior": Posterior(stack, encoder.channels, self.restorer)}
@@ -87,13 +94,14 @@ class Variational(Task):
         done = self.corruption(truth, now.generator)
         stack = self.restorer.build(truth.shape[1], truth.shape[-1])
         noise = [torch.randn(len(truth), length, generator=now.generator) for length in stack.lengths]
-        return Example(done.images.unsqueeze(1), batch.index, truth, {"truth": truth, "noise": torch.cat(noise, 1)})
+        extras = {"truth": truth, "where": done.where, "noise": torch.cat(noise, 1)}
+        return Example(done.images.unsqueeze(1), batch.index, truth, extras)
 
     def predict(self, model: Model, example: Example) -> Prediction:
         stack, left = cast(Stack, model.parts["restorer"]), flat(example)
         middle, spread_ = model.parts["posterior"](torch.cat([left, example.extras["truth"]], 1))
         codes = (middle + example.extras["noise"] * (spread_ / 2).exp()).split(list(stack.lengths), 1)
-        answers = stack(left, codes, model.encoder(left))
+        answers = stack(stack.shown(left, example.extras["where"]), codes, model.encoder(left))
         return {**{f"answer {l}": answer for l, answer in enumerate(answers)}, "middle": middle, "spread": spread_}
 
     def loss(self, prediction: Prediction, example: Example) -> Outcome:
@@ -164,6 +172,10 @@ def arms(corruption: Corruption, through: str = "") -> dict[str, Task]:
         )
     imle = {f"imle, {m} codes": Restore(corruption=corruption, selection=Selection(codes=(m,))) for m in (8, *TRIES)}
     twin = Restore(corruption=corruption, restorer=CamNet(ways=False), selection=Selection(codes=(1,)))
+    if kinds(corruption) == {"Decolour"}:
+        one, other = (CamNet(predicts="colour", ways=ways) for ways in (True, False))
+        seen[f"imle, 8 codes{AB}"] = Restore(corruption=corruption, restorer=one)
+        seen[f"regression{AB}"] = replace(twin, restorer=other)
     return {**imle, "regression": twin, "variational": Variational(corruption=corruption), **seen}
 
 
@@ -253,13 +265,14 @@ def measured(store: Store, task: Any, model: Model, seed: int, judge: Encoder) -
     val = np.flatnonzero(store.splits == "val") if (store.splits == "val").any() else learned_from(store)
     rows = np.sort(np.random.default_rng(0).permutation(val)[:ASKED])
     truth = torch.from_numpy(store.images[rows]).permute(0, 3, 1, 2).float() / 255
-    left = task.corruption(truth, generator(seed, "taken")).images
+    done = task.corruption(truth, generator(seed, "taken"))
     stack, gauge = cast(Stack, model.parts["restorer"]), Pixels().build(truth.shape[1])
+    left, shown = done.images, stack.shown(done.images, done.where)
     ways = max(TRIES) if any(stack.lengths) else 1
     seeds, z = stack.seeds(len(left), ways, generator(seed, "ways")), model.encoder(left)
     far, kept = [], []
     for way in range(ways):
-        answer = stack(left, stack.codes(seeds[:, :, way]), z)[-1].float()
+        answer = stack(shown, stack.codes(seeds[:, :, way]), z)[-1].float()
         far.append(gauge(answer[:, None], truth)[:, 0])
         kept += [answer] if way < 6 else []
     unit, distance, answers = gauge(left[:, None], truth)[:, 0].mean(), torch.stack(far, 1), torch.stack(kept, 1)

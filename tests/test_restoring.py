@@ -32,7 +32,7 @@ def trained(photo_folder, tmp_path_factory):
 
 def test_answers_differ_and_are_the_same_for_the_same_draws(trained):
     restoring = Answerer.open(trained)
-    left = torch.rand(2, 3, 32, 32, generator=generator("left"))
+    left = restoring.taken(torch.rand(2, 3, 32, 32, generator=generator("left")), generator("taken"))
     answers = restoring.answers(left, 3, generator("ways"))
     assert answers.shape == (2, 3, 3, 32, 32)
     assert 0 <= answers.min() <= answers.max() <= 1

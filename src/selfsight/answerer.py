@@ -66,9 +66,10 @@ class Answerer:
         strange = sorted(set().union(*map(kinds, corruptions)) - kinds(self.corruption))
         if not strange:
             return []
+        does = "fills what is hidden and leaves the rest as it is" if self.stack.told else "can only guess at it"
         return [
-            f"The restorer never saw {', '.join(strange)}, and can only guess at it. Train one on all that is "
-            "asked of it: --task Restore --corruption decolour/cutout is one of two for each picture."
+            f"The restorer never saw {', '.join(strange)}, and {does}. Train one on all that is asked of it: "
+            "--task Restore --corruption decolour/cutout is one of two for each picture."
         ]
 
     def taken(self, images: Tensor, draws: Generator) -> Corrupted:
@@ -85,27 +86,29 @@ class Answerer:
                 "on these."
             )
 
-    def answers(self, left: Tensor, ways: int, draws: Generator, precision: Precision = "32-true") -> Tensor:
-        """What is left of pictures (N, C, S, S) in [0, 1] -> K = ways answers to each, (N, K, C, S, S) in [0, 1]."""
-        return self.answered(left, self.stack.seeds(len(left), ways, draws), precision)
+    def answers(self, taken: Corrupted, ways: int, draws: Generator, precision: Precision = "32-true") -> Tensor:
+        """What is left of pictures (N, C, S, S) -> K = ways answers to each, (N, K, C, S, S) in [0, 1]."""
+        return self.answered(taken, self.stack.seeds(len(taken.images), ways, draws), precision)
 
     @torch.no_grad()
-    def answered(self, left: Tensor, seeds: Tensor, precision: Precision = "32-true") -> Tensor:
-        """The answers that belong to seeds (N, L, K): (N, K, C, S, S) float32. Works beside `left`, wherever it is."""
+    def answered(self, taken: Corrupted, seeds: Tensor, precision: Precision = "32-true") -> Tensor:
+        """The answers that belong to seeds (N, L, K): (N, K, C, S, S) float32. Works on the device of what is left."""
+        left = taken.images
         self.encoder.to(left.device)
         self.stack.to(left.device)
         k = seeds.shape[2]
         with torch.autocast(left.device.type, torch.bfloat16, enabled=halves(precision, left.device.type)):
             parts = [
-                self._some(left[rows], seeds[rows]) for rows in torch.arange(len(left)).split(max(1, AT_ONCE // k))
+                self._some(left[rows], taken.where[rows], seeds[rows])
+                for rows in torch.arange(len(left)).split(max(1, AT_ONCE // k))
             ]
         return torch.cat(parts)
 
-    def _some(self, left: Tensor, seeds: Tensor) -> Tensor:
+    def _some(self, left: Tensor, where: Tensor, seeds: Tensor) -> Tensor:
         k = seeds.shape[2]
-        z = self.encoder(left).repeat_interleave(k, 0)
+        z, shown = (x.repeat_interleave(k, 0) for x in (self.encoder(left), self.stack.shown(left, where)))
         codes = self.stack.codes(seeds.transpose(1, 2).flatten(0, 1))
-        return self.stack(left.repeat_interleave(k, 0), codes, z)[-1].float().unflatten(0, (-1, k))
+        return self.stack(shown, codes, z)[-1].float().unflatten(0, (-1, k))
 
 
 def _restorer(task: Any, encoder: Encoder) -> dict[str, nn.Module]:

@@ -68,6 +68,10 @@ class Corruption(abc.ABC):
     def damage(self, images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) in single or double precision -> what is left in [0, 1], and (N, 1, H, W) where it is gone."""
 
+    def hides(self) -> bool:
+        """Whether all it does is to hide: whatever is not gone altogether is as it was."""
+        return False
+
     def reads(self) -> str:
         """A mark of what is read beside the images, another one where that has changed; "" where nothing is."""
         return ""

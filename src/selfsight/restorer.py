@@ -29,7 +29,7 @@ class Asked:
     """Pictures that a level is asked about, but for the codes."""
 
     left: Tensor
-    """(N, C, s, s) at the level's side s."""
+    """(N, C, s, s) at the level's side s, with one channel more where the stack is told what is gone."""
     state: State | None
     """Of N pictures; None at level 0."""
     z: Tensor | None
@@ -41,8 +41,10 @@ class Asked:
 class Stack(nn.Module, abc.ABC):
     """A built restorer. Subclasses say what one level does; no picture's answer depends on its neighbours'."""
 
-    def __init__(self, sides: tuple[int, ...], lengths: tuple[int, ...]) -> None:
+    def __init__(self, sides: tuple[int, ...], lengths: tuple[int, ...], told: bool = False) -> None:
         super().__init__()
+        self.told = told
+        """Whether what is left comes with where pixels are gone altogether, its last channel: see `shown`."""
         self.sides = sides
         """Of each level's pictures, coarse to fine; the last is the picture's own."""
         self.lengths = lengths
@@ -52,15 +54,19 @@ class Stack(nn.Module, abc.ABC):
     def levels(self) -> int:
         return len(self.sides)
 
+    def shown(self, left: Tensor, where: Tensor) -> Tensor:
+        """What a corruption left (N, C, H, W), and where it is gone (N, 1, H, W) -> what this stack is asked about."""
+        return torch.cat([left, where.to(left)], 1) if self.told else left
+
     @abc.abstractmethod
     def level(
         self, l: int, left: Tensor, code: Tensor, state: State | None = None, z: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """One level's answers, and what the next level has to know.
 
-        left (N, C, s, s) at this level's side s; code (N K, F), the K codes of a picture in a row; state of N pictures,
-        None at level 0; z (N, D) or None -> answers (N K, C, s, s) in [0, 1], and a state of N K pictures. What does
-        not depend on the code is computed once a picture.
+        left (N, C, s, s) at this level's side s, as `shown` gave it; code (N K, F), the K codes of a picture in a row;
+        state of N pictures, None at level 0; z (N, D) or None -> answers (N K, C, s, s) in [0, 1], and a state of N K
+        pictures. What does not depend on the code is computed once a picture.
         """
 
     def glances(self, left: Tensor) -> bool:
@@ -84,7 +90,8 @@ class Stack(nn.Module, abc.ABC):
         raise NotImplementedError
 
     def forward(self, left: Tensor, codes: Sequence[Tensor], z: Tensor | None = None) -> list[Tensor]:
-        """left (N, C, H, W) in [0, 1], one code a level (N, F), z (N, D) or None -> an answer a level, coarse first."""
+        """left (N, C, H, W) as `shown` gave it, one code a level (N, F), z (N, D) or None -> an answer a level, coarse
+        first."""
         answers, state = [], None
         for l, small in enumerate(self.pictures(left)):
             answer, state = self.level(l, small, codes[l], state, z)
@@ -134,6 +141,10 @@ class Restorer(abc.ABC):
         dim: D, the length of an encoder's embedding of what is left, which then is given with each picture; 0: none.
         Raises ValueError where it cannot be built for such pictures.
         """
+
+    def suited(self, hides: bool) -> Restorer:
+        """As it is to be where a corruption only hides (`Corruption.hides`) or does not, if that is left open."""
+        return self
 
 
 def halved(size: int, coarsest: int) -> tuple[int, ...]:

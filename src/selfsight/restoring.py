@@ -50,7 +50,7 @@ def restore(
     names, pixels, skipped = pictures_of(images, restoring.encoder, DRAWN, seed)
     truth = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
     corrupted = restoring.taken(truth, generator(seed, "taken"))
-    answers = restoring.answers(corrupted.images, ways, generator(seed, "ways"))
+    answers = restoring.answers(corrupted, ways, generator(seed, "ways"))
     shown = [_restored(restoring, names[i], truth[i], corrupted, answers[i], i) for i in range(len(names))]
     path = Path(out) if out is not None else Path(run) / "restored.html"
     write_answers(shown, spelling(restoring.corruption), str(run), skipped, path)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from selfsight.corruptions import CutOut, spelled
 from selfsight.images.lab import to_lab
 from selfsight.restorers import CamNet
 from selfsight.restorers.camnet import fold, unfold
+from selfsight.tasks import Restore
 
 
 def rand(*shape, seed=0):
@@ -115,6 +117,44 @@ def test_pixels_become_channels_and_back():
     assert folded.shape == (2, 3, 3, 3, 20)
     assert torch.equal(folded[1, 2, 0, 1], torch.cat([x[1, 2, 0, 2], x[1, 2, 0, 3], x[1, 2, 1, 2], x[1, 2, 1, 3]]))
     assert torch.equal(unfold(folded, 2), x)
+
+
+def test_what_is_known_is_kept_to_the_bit_and_what_is_hidden_is_not():
+    stack = CamNet(predicts="hidden").build(3, 32)
+    done = CutOut(filled="noise")(rand(4, 3, 32, 32), torch.Generator().manual_seed(1))
+    shown = stack.shown(done.images, done.where)
+    codes = [stack.draw(4, torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+    one, other = (stack(shown, code)[-1] for code in codes)
+    known, hidden = ((done.where == side).expand_as(one) for side in (0, 1))
+    assert torch.equal(one[known], done.images[known]) and not torch.equal(one[hidden], done.images[hidden])
+    assert (one - other)[hidden].abs().mean() > 1e-3
+
+
+def test_it_is_told_where_pixels_are_gone():
+    """Of two pictures that look alike, what is hidden of each is another half."""
+    stack = CamNet(predicts="hidden").build(3, 32)
+    left, where = torch.full((1, 3, 32, 32), 0.5), torch.zeros(1, 1, 32, 32)
+    where[..., :16] = 1
+    codes = stack.draw(1, torch.Generator().manual_seed(0))
+    one, other = (stack(stack.shown(left, here), codes)[-1] != 0.5 for here in (where, 1 - where))
+    assert one[..., :16].any() and not one[..., 16:].any() and other[..., 16:].any() and not other[..., :16].any()
+
+
+@pytest.mark.parametrize(
+    ("corruption", "predicts"),
+    [
+        ("cutout", "hidden"),
+        ("cowmask/cropout", "hidden"),
+        ("cutout+patterneddropout", "hidden"),
+        ("cutout+blur", "picture"),
+        ("cutout/decolour", "picture"),
+        ("decolour+downsample", "picture"),
+    ],
+)
+def test_it_suits_itself_to_what_is_taken(corruption, predicts):
+    task = Restore(corruption=spelled(corruption))
+    assert task.restorer.predicts == predicts
+    assert Restore(corruption=spelled(corruption), restorer=CamNet(predicts="picture")).restorer.predicts == "picture"
 
 
 @pytest.mark.parametrize("predicts", ["picture", "colour"])

@@ -7,6 +7,7 @@ import torch
 
 from selfsight.answerer import Answerer
 from selfsight.batch import Batch, Now
+from selfsight.corruption import Corrupted
 from selfsight.encoders import Small
 from selfsight.errors import UserError
 from selfsight.images.views import Views
@@ -35,7 +36,8 @@ def test_the_second_answer_has_the_code_that_was_chosen(restorer_run, photograph
     levels = restorer.stack.levels
     for i, action in enumerate(more["action"].long()):
         seeds = (action * levels + torch.arange(levels))[None, :, None]
-        answer = restorer.answered(left.images[i : i + 1], seeds)[0, 0]
+        one = Corrupted(left.images[i : i + 1], left.where[i : i + 1], left.removed[i : i + 1])
+        answer = restorer.answered(one, seeds)[0, 0]
         assert torch.allclose(made[i, 1], (answer * 255).round() / 255, atol=1.01 / 255)
     assert len(more["action"].unique()) > 1
     assert torch.equal(more["removed"], left.removed)

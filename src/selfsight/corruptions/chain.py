@@ -25,6 +25,9 @@ class Chain(Corruption):
         if not self.corruptions or not all(isinstance(one, Corruption) for one in self.corruptions):
             raise ValueError(f"corruptions are one or more corruptions, Decolour() for example, not {self.corruptions}")
 
+    def hides(self) -> bool:
+        return all(one.hides() for one in self.corruptions)
+
     def damage(self, images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         where = nowhere(images)
         for one in self.corruptions:

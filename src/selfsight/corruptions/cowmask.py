@@ -34,6 +34,9 @@ class CowMask(Corruption):
         check_range("share", self.share, "share of the picture that is hidden", 0, 1, closed=False)
         check_range("sigma", self.sigma, "share of the side", 1 / 64, 1)
 
+    def hides(self) -> bool:
+        return True
+
     def damage(self, images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         n, _, height, width = images.shape
         share = drawn(n, self.share, generator)

@@ -39,6 +39,9 @@ class CropOut(Corruption):
         check_range("kept", self.kept, "share of the area that is kept", 0, 1, closed=False)
         check_range("ratio", self.ratio, "width over height of what is kept", 0, closed=False)
 
+    def hides(self) -> bool:
+        return True
+
     def damage(self, images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         (n, _, height, width) = images.shape
         kept, ratio = drawn(n, self.kept, generator), _ratios(n, self.ratio, generator)

@@ -34,6 +34,9 @@ class CutOut(Corruption):
         if not 0 < self.size[0] <= self.size[1] <= 1:
             raise ValueError(f"size is (least, most) share of the side, 0 < least <= most <= 1, not {self.size}")
 
+    def hides(self) -> bool:
+        return True
+
     def damage(self, images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         (n, _, height, width), most = images.shape, self.count[1]
         size = drawn(n * most, self.size, generator).view(n, most) * min(height, width)

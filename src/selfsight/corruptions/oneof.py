@@ -27,6 +27,9 @@ class OneOf(Corruption):
                 f"corruptions are two or more corruptions, Decolour() and CutOut() for example, not {self.corruptions}"
             )
 
+    def hides(self) -> bool:
+        return all(one.hides() for one in self.corruptions)
+
     def damage(self, images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         which = torch.randint(len(self.corruptions), (len(images),), generator=generator).to(images.device)
         left, where = images.clone(), nowhere(images)

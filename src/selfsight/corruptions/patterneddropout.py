@@ -47,6 +47,9 @@ class PatternedDropout(Corruption):
         for name in ("shear_x", "shear_y"):
             check_range(name, getattr(self, name), "pixels", -1, 1, closed=False)
 
+    def hides(self) -> bool:
+        return True
+
     def damage(self, images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         n, _, height, width = images.shape
         size, stride = drawn(n, self.size, generator), drawn(n, self.stride, generator)

@@ -23,6 +23,7 @@ the whole picture, D embedding. Inside, maps are (N, K, h, h, W): channels last,
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -65,8 +66,9 @@ class CamNet(Restorer):
     """Noise channels of a code at the level's own side; 0 or more."""
     coarsest: int = 7
     """Sides are halved as long as they are even and not below this: 64 gives 8, 16, 32, 64; 28 gives 7, 14, 28."""
-    predicts: Literal["picture", "colour"] = "picture"
-    """picture: every channel. colour: a and b of Lab; L is that of what is left."""
+    predicts: Literal["auto", "picture", "colour", "hidden"] = "auto"
+    """picture: every channel. colour: a and b of Lab; L is that of what is left. hidden: what is gone, and it is told
+    where; the rest is that of what is left. auto: hidden for a corruption that only hides, else picture."""
     ways: bool = True
     """False: no codes and one answer, the regression twin."""
 
@@ -77,6 +79,11 @@ class CamNet(Restorer):
                 f"width, widest, code and coarsest are at least 1, blocks and grains at least 0, not {numbers} and "
                 f"{(self.blocks, self.grains)}"
             )
+
+    def suited(self, hides: bool) -> Restorer:
+        if self.predicts != "auto":
+            return self
+        return dataclasses.replace(self, predicts="hidden" if hides else "picture")
 
     def build(self, channels: int, size: int, dim: int = 0, seed: int = 0) -> Stack:
         if self.predicts == "colour" and channels != 3:
@@ -99,7 +106,7 @@ class Scales(Stack):
     def __init__(self, given: CamNet, channels: int, sides: tuple[int, ...], dim: int) -> None:
         inner = (sides[0], *sides[:-1])  # where each level works
         lengths = tuple(given.code + given.grains * side**2 if given.ways else 0 for side in inner)
-        super().__init__(sides, lengths)
+        super().__init__(sides, lengths, given.predicts == "hidden")
         self.colour, self.dim = given.predicts == "colour", dim
         widths = [min(given.widest, given.width * 2**i) for i in range(len(sides))][::-1]
         self.scales = nn.ModuleList(
@@ -127,22 +134,23 @@ class Scales(Stack):
         said = said.to(left.dtype)  # under autocast, pictures keep their precision
         said = unfold(said.add_(self._base(scale, fold(inside(left), scale.fold), state)), scale.fold)
         last = l + 1 == self.levels
-        if self.colour:
-            answer = _coloured(inside(left), said)
+        if self.colour or self.told:
+            answer = _filled(inside(left), said) if self.told else _coloured(inside(left), said)
             return outside(answer), () if last else (features, outside(answer), outside(said))
         answer = Held.apply(said) if torch.is_grad_enabled() else said.clamp_(0, 1)
         return outside(answer), () if last else (features, outside(answer), outside(answer - inside(left)))
 
     def _base(self, scale: Any, folded: Tensor, state: State | None) -> Tensor:
         """What a level's changes are added to, folded."""
-        base = folded.new_zeros(()) if self.colour else folded
+        base = folded.new_zeros(()) if self.colour or self.told else folded
         if state is None:
             return base
         # what the level before changed, for each of the pixels that one has become
         return base + inside(state[2]).repeat(1, 1, 1, 1, scale.fold**2)
 
     def glances(self, left: Tensor) -> bool:
-        there = COMPILED and bf16_is_native(left.device.type) and self.lengths[0] > 0 and not self.colour
+        there = COMPILED and bf16_is_native(left.device.type) and self.lengths[0] > 0
+        there = there and not (self.colour or self.told)
         return there and left.device.type == "cpu" and left.dtype == torch.float32
 
     @torch.no_grad()
@@ -168,6 +176,15 @@ def _coloured(left: Tensor, change: Tensor) -> Tensor:
     return Held.apply(inside_again(to_srgb(outside(changed), clamp=False), len(left)))
 
 
+def _filled(left: Tensor, change: Tensor) -> Tensor:
+    """What is left and where it is gone (N, 1, s, s, C + 1), changed there alone by (N, K, s, s, C) -> (N, K, s, s, C).
+
+    Where the level's pixel is gone in part, it is changed in part: its answer is the mean of what finer ones may be.
+    """
+    answer = left[..., :-1] + left[..., -1:] * change
+    return Held.apply(answer) if torch.is_grad_enabled() else answer.clamp_(0, 1)
+
+
 class Scale(nn.Module):
     """One level: looks at what is left and what came before, then decides by its code."""
 
@@ -176,7 +193,7 @@ class Scale(nn.Module):
         self.fold = 2 if before else 1
         """Pixels a side that become channels of one."""
         says = (2 if given.predicts == "colour" else channels) * self.fold**2
-        seen = channels * self.fold**2 + (channels if before else 0)
+        seen = (channels + (given.predicts == "hidden")) * self.fold**2 + (channels if before else 0)
         self.first = nn.Conv2d(seen, width, 3, padding=1)
         self.lift = nn.Conv2d(before, width, 1, bias=False) if before else None
         self.blocks = nn.Sequential(*(Block(width) for _ in range(given.blocks)))

@@ -78,6 +78,7 @@ class Restore(Task):
     def __post_init__(self) -> None:
         if self.memory < 1:
             raise ValueError(f"memory is a number of images, at least 1, not {self.memory}")
+        object.__setattr__(self, "restorer", self.restorer.suited(self.corruption.hides()))
 
     def parts(self, encoder: Encoder) -> dict[str, nn.Module]:
         gauge(self.distance, encoder.channels)  # what it lacks is said before the training
@@ -91,9 +92,9 @@ class Restore(Task):
         for images, draw in zip(batch.images.chunk(len(draws)), draws, strict=True):
             truths.append(self.views(images, draw))
             done.append(self.corruption(truths[-1], draw))
-        left, removed = (torch.cat([getattr(one, name) for one in done]) for name in ("images", "removed"))
+        left, where, removed = (torch.cat([getattr(one, x) for one in done]) for x in ("images", "where", "removed"))
         seed = torch.randint(SEEDS, (len(left),), generator=now.generator)
-        extras = {"truth": torch.cat(truths), "removed": removed, "seed": seed}
+        extras = {"truth": torch.cat(truths), "where": where, "removed": removed, "seed": seed}
         return Example(left.unsqueeze(1), batch.index, extras["truth"], extras)
 
     def predict(self, model: Model, example: Example) -> Prediction:
@@ -101,7 +102,7 @@ class Restore(Task):
         left = flat(example).to(next(stack.parameters()))
         z = model.encoder(left)
         seeds, told = self._chosen(model, example, z.detach())
-        answers = stack(left, stack.codes(seeds), z)
+        answers = stack(stack.shown(left, example.extras["where"]), stack.codes(seeds), z)
         pairs = zip(answers, stack.pictures(left), strict=True)
         changes = {f"change {l}": answer - shown for l, (answer, shown) in enumerate(pairs)}
         # in halves, each a whole number below 2^16: mixed precision hands every prediction on in 32 bits
@@ -127,7 +128,8 @@ class Restore(Task):
             known, before = cache.knows(example.index).cpu() & due, seeds.clone()
         if due.any():
             rows, far = due.to(left.device), gauge(self.distance, left.shape[1]).to(left.device)
-            chosen = self.selection(stack, far, left[rows], truth[rows], fresh[due], z[rows])
+            shown = stack.shown(left[rows], example.extras["where"][rows])
+            chosen = self.selection(stack, far, shown, truth[rows], fresh[due], z[rows])
             seeds[due], told[rows] = chosen.seeds, torch.stack([chosen.least.sum(1), chosen.mean.sum(1)], 1).to(told)
         tried = {"tried": due.to(told), "least": told[:, 0], "mean": told[:, 1]}
         if self.remember:
@@ -177,9 +179,10 @@ class Restore(Task):
         if not any(stack.lengths):
             return {}
         truth = images.to(next(stack.parameters())) / 255
-        left = self.corruption(truth, generator("judged", "taken")).images
+        done = self.corruption(truth, generator("judged", "taken"))
+        left, shown = done.images, stack.shown(done.images, done.where)
         seeds, z = stack.seeds(len(left), JUDGED, generator("judged", "ways")), model.encoder(left)
-        answers = torch.stack([stack(left, stack.codes(seeds[:, :, k]), z)[-1].float() for k in range(JUDGED)], 1)
+        answers = torch.stack([stack(shown, stack.codes(seeds[:, :, k]), z)[-1].float() for k in range(JUDGED)], 1)
         judge = gauge(self.distance, left.shape[1]).to(left.device)
         far, unit = judge(answers, truth), judge(left[:, None], truth).mean()
         if unit < 10 * LEAST:

@@ -81,7 +81,7 @@ class CodedViews(ViewSource):
         levels = found.stack.levels
         fixed = torch.arange(self.codes * levels).view(self.codes, levels)  # the same in every step and run
         seeds = torch.stack([found.stack.seeds(len(images), 1, draws)[:, :, 0], fixed[action.cpu()]], 2)
-        answers = (found.answered(taken.images, seeds, self.precision) * 255).round().byte()
+        answers = (found.answered(taken, seeds, self.precision) * 255).round().byte()
         shown = self.views(answers.flatten(0, 1), draws).unflatten(0, answers.shape[:2])
         more = {"action": action.float(), "evenness": policy.evenness(images), "removed": taken.removed}
         return shown, more

@@ -160,7 +160,7 @@ def imagine(
     restorer.require(images)
     seed, seeds = int(torch.randint(SEEDS, (1,), generator=generator)), restorer.stack.seeds(len(images), k, generator)
     taken = corruption(images.float() / 255, Generator().manual_seed(seed))
-    answers = (restorer.answered(taken.images, seeds, precision) * 255).round().byte()
+    answers = (restorer.answered(taken, seeds, precision) * 255).round().byte()
     left = (taken.images * 255).round().byte()
     if not judge:
         return Answers(answers, left, taken.images.new_zeros(len(images), k), taken.removed)

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, cast
 
 import torch
@@ -30,7 +30,7 @@ from torch import Generator, Tensor, nn
 from selfsight import answerer
 from selfsight.answerer import Precision
 from selfsight.batch import Batch, Example
-from selfsight.corruption import Corruption
+from selfsight.corruption import Corrupted, Corruption
 from selfsight.corruptions import Chain, CowMask, CropOut, CutOut, Decolour, Downsample
 from selfsight.errors import UserError
 from selfsight.frozen import mark
@@ -108,8 +108,11 @@ class LearnedViews(ViewSource):
         done = [corruption(images, draws) for corruption in self.actions]
         costs = torch.stack([one.removed for one in done], 1).float()
         action = policy.choose(images, costs, example.extras["chance"])
-        left = torch.stack([one.images for one in done], 1)[torch.arange(len(images), device=images.device), action]
-        answers = (self._restorer(images).answers(left, 2, draws, self.precision) * 255).round().byte()
+        each = torch.arange(len(images), device=images.device)
+        taken = Corrupted(
+            *(torch.stack([getattr(one, field.name) for one in done], 1)[each, action] for field in fields(Corrupted))
+        )
+        answers = (self._restorer(images).answers(taken, 2, draws, self.precision) * 255).round().byte()
         shown = self.views(answers.flatten(0, 1), draws).unflatten(0, answers.shape[:2])
         return shown, {"action": action.float(), "costs": costs, "evenness": policy.evenness(images)}
 
