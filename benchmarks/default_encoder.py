@@ -106,7 +106,7 @@ def timed(variant: Variant, at: int) -> Iterator[Any]:
     images = np.random.default_rng(0).integers(0, 255, (512, at, at, 3), dtype=np.uint8)
     recipe = variant.recipe(InMemory(images), selfsight.Views(), SAID, 0)
     state = State(recipe.task, build(recipe, at, 3), recipe.optimizer, engine(PRECISION), steps=SAID, seed=0)
-    return train(state, images, np.arange(len(images)), batch=recipe.batch)
+    return train(state, images, np.arange(len(images)), batch=recipe.batch_size)
 
 
 def _rows(

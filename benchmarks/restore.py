@@ -241,7 +241,7 @@ def timed(store: Store, task: Task, batch: int = BATCH) -> Iterator[Any]:
     recipe = _recipe(store, task, SAID, 0, batch)
     model = build(recipe, store.images.shape[1], store.images.shape[3])
     state = State(recipe.task, model, recipe.optimizer, engine(PRECISION), steps=SAID, seed=0)
-    return train(state, store.images, learned_from(store), batch=recipe.batch)
+    return train(state, store.images, learned_from(store), batch=recipe.batch_size)
 
 
 def _recipe(store: Store, task: Task, steps: int, seed: int, batch: int = BATCH) -> selfsight.Recipe:

@@ -73,6 +73,20 @@ def test_files_of_all_kinds_merge_and_later_ones_win(data, tmp_path):
     assert recipe.task == SimCLR(temperature=0.7, hidden=96, views=Views(flip=0.0))
 
 
+@pytest.mark.parametrize(
+    ("words", "batch"),
+    [
+        ([], 256),
+        (["--task", "Restore"], 32),
+        (["--task", "Restore", "--batch", "128"], 128),
+        (["--task", "Restore", "--task", "Rotation"], 256),
+    ],
+)
+def test_without_a_batch_it_is_what_suits_the_task(data, words, batch):
+    recipe = read("--data", data, *words)
+    assert recipe.batch == recipe.batch_size == batch
+
+
 def test_python_merges_files_dictionaries_and_objects_recursively(data, tmp_path):
     file = tmp_path / "a.yaml"
     file.write_text("seed: 1\noptimizer:\n  rate: 0.1\n  clip: 2.0\n")

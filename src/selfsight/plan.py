@@ -80,7 +80,7 @@ def settle(recipe: Recipe, images: np.ndarray, where: np.ndarray) -> Plan:
         raise UserError(
             f"There is {count} image to learn from; at least 2 are needed, and some hundred to learn anything."
         )
-    batch = min(recipe.batch, count)
+    batch = min(recipe.batch_size, count)
     world = int(os.environ.get("WORLD_SIZE", 1))
     batch -= batch % (recipe.accumulate * world)  # every process and part gets as many
     if batch // (recipe.accumulate * world) < 2:

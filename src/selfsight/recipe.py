@@ -46,8 +46,9 @@ class Recipe:
     """How many times every image is seen."""
     steps: int | None = None
     """How many steps to make."""
-    batch: int = 256
-    """Images a step, over all processes; fewer where there are fewer images."""
+    batch: int | None = None
+    """Images a step, over all processes; fewer where there are fewer images. None: as many as suit the task, 256, of
+    Restore 32."""
     growth: tuple[float, ...] = ()
     """Smaller pictures first: shares of the full side, such as [0.5, 0.75], each for as many steps as the full one."""
     accumulate: int = 1
@@ -74,10 +75,12 @@ class Recipe:
             if value is not None and value <= 0:
                 raise UserError(f"--{name} must be more than 0, not {value}.")
         require_growing(self.growth)
-        if self.batch % self.accumulate:
-            raise UserError(f"--batch {self.batch} cannot be divided into --accumulate {self.accumulate} equal parts.")
         if not isinstance(self.task, Task):
             raise UserError(f"task is {self.task!r}: give a task, SimCLR() for example.")
+        if self.batch is None:
+            object.__setattr__(self, "batch", self.task.usual_batch())
+        if self.batch_size % self.accumulate:
+            raise UserError(f"--batch {self.batch} cannot be divided into --accumulate {self.accumulate} equal parts.")
         if isinstance(self.data, str):
             object.__setattr__(self, "data", located(self.data))
         if isinstance(self.encoder, str):
@@ -86,6 +89,12 @@ class Recipe:
         if weights and os.path.exists(weights):  # found again by a resume from another folder
             encoder: Any = self.encoder
             object.__setattr__(self, "encoder", dataclasses.replace(encoder, weights=os.path.abspath(weights)))
+
+    @property
+    def batch_size(self) -> int:
+        """`batch`, once it is told."""
+        assert self.batch is not None
+        return self.batch
 
     @property
     def source(self) -> Source:

@@ -63,7 +63,7 @@ def measure(recipe: Recipe, console: Console) -> Speed:
     """As bench_speed, with its parts."""
     keep_memory()
     store = store_of(recipe, console)
-    batch = min(recipe.batch // recipe.accumulate, len(learned_from(store)))
+    batch = min(recipe.batch_size // recipe.accumulate, len(learned_from(store)))
     native: Precision = "bf16-mixed" if bf16_is_native() else "32-true"
     numbers = recipe.precision if recipe.precision != "auto" else native
     own = replace(recipe, precision=numbers, batch=batch, accumulate=1)
@@ -79,7 +79,7 @@ def measure(recipe: Recipe, console: Console) -> Speed:
             if turn > 2 and time.perf_counter() - started > SECONDS:
                 break
     late = {name: seconds[1:] for name, seconds in took.items()}  # the first also chooses kernels
-    rows = [_row(name, others[name].batch if name in others else batch, seconds) for name, seconds in late.items()]
+    rows = [_row(name, others[name].batch_size if name in others else batch, seconds) for name, seconds in late.items()]
     whole, ceiling, _, *rest = rows
     waiting = statistics.median(wait / seconds for seconds, wait in late[WHOLE])
     views = statistics.median(one[0] / two[0] for one, two in zip(late[ASKED], late[WHOLE], strict=True))
@@ -106,7 +106,7 @@ def _others(recipe: Recipe, images: int) -> dict[str, Recipe]:
     """Recipes that may be faster, by what one would write; other sizes of batch learn a little otherwise."""
     precision: Precision = "32-true" if recipe.precision == "bf16-mixed" else "bf16-mixed"
     found = {f"--precision {precision}": replace(recipe, precision=precision)}
-    for batch in (recipe.batch // 2, recipe.batch * 2):
+    for batch in (recipe.batch_size // 2, recipe.batch_size * 2):
         if 2 <= batch <= images:
             found[f"--batch {batch}"] = replace(recipe, batch=batch)
     return found
@@ -120,7 +120,7 @@ def _state(recipe: Recipe, store: Store) -> State:
 
 def _whole(recipe: Recipe, store: Store) -> Timed:
     """Steps as `pretrain` makes them -> (seconds, of these waiting) of the next one."""
-    steps = train(_state(recipe, store), store.images, learned_from(store), batch=recipe.batch)
+    steps = train(_state(recipe, store), store.images, learned_from(store), batch=recipe.batch_size)
 
     def step() -> tuple[float, float]:
         one = next(steps)
@@ -154,7 +154,7 @@ def _asked(recipe: Recipe, store: Store) -> Timed:
 
 def _batch(state: State, recipe: Recipe, store: Store) -> Batch:
     where = learned_from(store)
-    return resident(state.fabric, store.images, where[order(recipe.seed, 0, len(where), recipe.batch)])
+    return resident(state.fabric, store.images, where[order(recipe.seed, 0, len(where), recipe.batch_size)])
 
 
 def _now(recipe: Recipe) -> Now:

@@ -87,6 +87,10 @@ class Task(abc.ABC):
         """Numbers on what the trained model, in eval mode, answers to images (M, C, H, W) uint8, by name; {}: none."""
         return {}
 
+    def usual_batch(self) -> int:
+        """Images a step where no number is asked for."""
+        return 256
+
     def rates(self) -> dict[str, float]:
         """Learning-rate factors of parts by name, where one should learn faster or slower than the encoder."""
         return {}

@@ -70,7 +70,7 @@ def bench_data(recipe: Recipe, console: Console) -> tuple[list[Row], str]:
     """Images a second of reading alone: from the store, and from the files by a DataLoader with workers."""
     store = store_of(recipe, console)
     where, rows = learned_from(store), list[Row]()
-    batch = min(recipe.batch, len(where))
+    batch = min(recipe.batch_size, len(where))
     rows.append(_row("store, memory-mapped", _reading(lambda: _store_batches(store, where, batch), batch)))
     unread = {name for name, _ in store.skipped}
     items = [item for item in recipe.source.open() if item.name not in unread]

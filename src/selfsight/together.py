@@ -92,6 +92,9 @@ class Together(Task):
     def rates(self) -> dict[str, float]:
         return {f"{i}_{name}": rate for i, task in enumerate(self.tasks) for name, rate in task.rates().items()}
 
+    def usual_batch(self) -> int:
+        return max(task.usual_batch() for task in self.tasks)
+
     def constant(self, n: int) -> Constant:
         known = [not task.constant(n).optimal for task in self.tasks]
         weights = self.weights or (1.0,) * len(self.tasks)

@@ -55,7 +55,7 @@ def program_of_run(run: Run, data: Any = None) -> Program:
 def program_on(recipe: Recipe, images: np.ndarray, where: np.ndarray, planned: int | None = None) -> Program:
     """The training that a recipe describes on decoded images (all, H, W, C) of which it may see `where`."""
     task, size, channels = recipe.task, images.shape[1], images.shape[3]
-    batch, steps = min(recipe.batch, len(where)), planned or recipe.steps or PLANNED
+    batch, steps = min(recipe.batch_size, len(where)), planned or recipe.steps or PLANNED
 
     def batches() -> Iterator[Example]:
         for step in range(max(1, min(PASS, len(where) // batch))):

@@ -197,6 +197,10 @@ class Restore(Task):
     def constant(self, n: int) -> Constant:
         return Constant(1.0, "about 1: the change that is usual in the batch, made to every picture")
 
+    def usual_batch(self) -> int:
+        """Few pictures and many steps: of no picture does it depend which others are in the batch."""
+        return 32
+
     def question(self) -> str:
         return "What could this picture have been, before this was done to it?"
 
