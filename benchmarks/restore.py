@@ -52,12 +52,13 @@ from selfsight.tasks import Restore, SimCLR
 from selfsight.train import State, train
 from selfsight.verbs import encoder_of
 
-PRECISION, BATCH, JUDGE = "bf16-mixed", 64, 256
+PRECISION, BATCH, JUDGE = "bf16-mixed", 32, 256
 """JUDGE: images a step of encoders that tell answers apart."""
 SETS = ("photos/patches", "emoji")
 TAKEN = ("decolour", "downsample", "decolour+downsample", "cutout")
-MADE = 3
-"""What WORK holds is of one making: 2 since codes are heard softly, 3 since restorers are told where pixels are gone."""
+MADE = 4
+"""What WORK holds is of one making: 2 since codes are heard softly, 3 since restorers are told where pixels are gone, 4
+since what a level changed is smoothed for the next, and 32 images are a step."""
 TRIES = (1, 5, 20, 50)
 ASKED = 256
 """Validation images."""

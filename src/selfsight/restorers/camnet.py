@@ -145,8 +145,8 @@ class Scales(Stack):
         base = folded.new_zeros(()) if self.colour or self.told else folded
         if state is None:
             return base
-        # what the level before changed, for each of the pixels that one has become
-        return base + inside(state[2]).repeat(1, 1, 1, 1, scale.fold**2)
+        more = F.interpolate(state[2], scale_factor=scale.fold, mode="bilinear", align_corners=False)
+        return base + fold(inside(more), scale.fold)  # what the level before changed, without its pixels' edges
 
     def glances(self, left: Tensor) -> bool:
         there = COMPILED and bf16_is_native(left.device.type) and self.lengths[0] > 0
