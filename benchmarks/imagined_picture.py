@@ -18,8 +18,8 @@ from PIL import Image, ImageDraw, ImageFont
 from selfsight.imagined import Imagined
 from selfsight.store import Store
 
-SCALE, GAP, HEAD = 2, 3, 24
-"""Of a pixel; between two pictures; of the line above. All in pixels of the result."""
+SCALE, GAP, HEAD, WIDE = 2, 3, 24, 1500
+"""Of a pixel; between two pictures; of the line above; of the whole, at most. All in pixels of the result."""
 SHOWN = {**dict.fromkeys(CORRUPTIONS, (True, 3)), "untrained": (False, 2), "neighbour": (False, 2)}
 """Whether what was left is shown, and how many answers."""
 TITLES = {"untrained": "untrained", "neighbour": "nearest other images"}
@@ -53,21 +53,30 @@ def main() -> None:
 
 
 def drawn(groups: dict[str, np.ndarray]) -> Image.Image:
-    """Groups of (rows, pictures, S, S, 3) side by side, each below its name."""
-    rows, _, side = next(iter(groups.values())).shape[:3]
+    """Groups of (rows, pictures, S, S, 3), each below its name: as many side by side as fit, the others below, beside
+    the first group again."""
+    first, *others = groups
+    rows, _, side = groups[first].shape[:3]
     step = side * SCALE + GAP
-    wide = sum(len(group[0]) * step + 4 * GAP for group in groups.values())
-    page = Image.new("RGB", (wide, HEAD + rows * step), "white")
-    pen, font, x = ImageDraw.Draw(page), ImageFont.load_default(size=14), 0
-    for name, group in groups.items():
-        pen.text((x, 3), TITLES.get(name, name), "black", font)
-        for column in range(group.shape[1]):
-            for row in range(rows):
-                picture = Image.fromarray(np.ascontiguousarray(group[row, column]))
+    wide = {name: len(group[0]) * step + 4 * GAP for name, group in groups.items()}
+    lines, x = [[first]], wide[first]
+    for name in others:
+        if x + wide[name] > WIDE:
+            lines, x = [*lines, [first]], wide[first]
+        lines[-1].append(name)
+        x += wide[name]
+    tall = HEAD + rows * step
+    page = Image.new("RGB", (max(sum(wide[name] for name in line) for line in lines), len(lines) * tall), "white")
+    pen, font = ImageDraw.Draw(page), ImageFont.load_default(size=14)
+    for number, line in enumerate(lines):
+        x, y = 0, number * tall
+        for name in line:
+            pen.text((x, y + 3), TITLES.get(name, name), "black", font)
+            for row, column in np.ndindex(*groups[name].shape[:2]):
+                picture = Image.fromarray(np.ascontiguousarray(groups[name][row, column]))
                 picture = picture.resize((side * SCALE, side * SCALE), Image.Resampling.NEAREST)
-                page.paste(picture, (x, HEAD + row * step))
-            x += step
-        x += 4 * GAP
+                page.paste(picture, (x + column * step, y + HEAD + row * step))
+            x += wide[name]
     return page
 
 
