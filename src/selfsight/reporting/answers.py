@@ -46,7 +46,8 @@ def page(pictures: Sequence[Restored], corruption: str, run: str, skipped: Seque
     ways = len(pictures[0].answers)
     told = (
         f"From each picture {corruption} took what it takes; the restorer of {run} was shown what was left and "
-        f"answered {ways} times, each time with other codes. No answer has seen the picture."
+        f"answered {ways} times, each time with other codes. No answer has seen the picture. Distances are in units of "
+        "that of what was left: 1 is to do nothing."
     )
     body = tag(
         "body",
@@ -69,13 +70,13 @@ def head_of(title: str) -> Markup:
 
 
 def shown(picture: Restored, number: int) -> Markup:
-    """One picture's section: itself, what was left, the answers, and where they differ."""
-    every = [("picture", picture.truth), ("what was left", picture.left)]
-    every += [(f"answer {way + 1}", answer) for way, answer in enumerate(picture.answers)]
+    """One picture's section: itself, what was left, where the answers differ; and below, these."""
     differ = np.repeat((255 * (1 - picture.differ)).astype(np.uint8)[:, :, None], 3, 2)
-    figures = [figure(name, pixels) for name, pixels in [*every, ("where answers differ: dark", differ)]]
+    itself = [("picture", picture.truth), ("what was left", picture.left), ("where answers differ: dark", differ)]
+    answers = [(f"answer {way + 1}", answer) for way, answer in enumerate(picture.answers)]
+    rows = [tag("div", [figure(*one) for one in row], class_="answers") for row in (itself, answers)]
     numbers = table(("number", "value"), [(name, f"{v:.3g}") for name, v in picture.numbers.items()], picture.name)
-    return section(f"picture-{number}", picture.name, tag("div", figures, class_="answers"), numbers)
+    return section(f"picture-{number}", picture.name, *rows, numbers)
 
 
 def figure(name: str, pixels: np.ndarray) -> Markup:
