@@ -73,8 +73,9 @@ MAIN, MANY = "decolour+downsample", "one of many"
 CORRUPTIONS = (
     MAIN, "decolour", "downsample", "cutout", "cowmask", "cropout", "patterneddropout", "blur", "jpeg", "noise"
 )  # fmt: skip
-MADE = 2
-"""What WORK holds is of one making: 2 since policies choose among what their restorer saw."""
+MADE = 3
+"""What WORK holds is of one making: 2 since policies choose among what their restorer saw, 3 since codes are
+heard softly and restorers told where pixels are gone."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,17 +78,32 @@ def photo_folder(photographs: np.ndarray, tmp_path_factory: pytest.TempPathFacto
 def restorer_run(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A run of Restore on colour pictures of 32 pixels, saved before its first step: its answers are noise that keeps
     to what was left."""
+    from selfsight.tasks import Restore
+
+    return restorer_of(Restore, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def filler_run(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same, of what some squares hid, and told where they are."""
+    from selfsight.corruptions import CutOut
+    from selfsight.tasks import Restore
+
+    return restorer_of(functools.partial(Restore, corruption=CutOut()), tmp_path_factory)
+
+
+def restorer_of(kind: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A run of such a task, as it is before its first step."""
     from selfsight.checkpoint import write_tensors
     from selfsight.encoders import Small
     from selfsight.plan import build
     from selfsight.recipe import Recipe, to_json
     from selfsight.restorers import CamNet
     from selfsight.run import Run
-    from selfsight.tasks import Restore
 
     folder = tmp_path_factory.mktemp("restorer") / "g"
     recipe = Recipe(
-        data=str(tmp_path_factory.mktemp("none")), task=Restore(restorer=CamNet(width=8)), encoder=Small(width=8)
+        data=str(tmp_path_factory.mktemp("none")), task=kind(restorer=CamNet(width=8)), encoder=Small(width=8)
     )
     run = Run.create(folder)
     run.write("recipe", to_json(recipe))

@@ -68,7 +68,7 @@ def test_files_of_all_kinds_merge_and_later_ones_win(data, tmp_path):
         "--task.hidden",
         "96",
     )
-    assert (recipe.seed, recipe.batch) == (3, 32)
+    assert (recipe.seed, recipe.batch_size) == (3, 32)
     assert (recipe.optimizer.rate, recipe.optimizer.decay) == (0.25, 0.1)
     assert recipe.task == SimCLR(temperature=0.7, hidden=96, views=Views(flip=0.0))
 
@@ -84,7 +84,7 @@ def test_files_of_all_kinds_merge_and_later_ones_win(data, tmp_path):
 )
 def test_without_a_batch_it_is_what_suits_the_task(data, words, batch):
     recipe = read("--data", data, *words)
-    assert recipe.batch == recipe.batch_size == batch
+    assert recipe.batch_size == batch
 
 
 def test_python_merges_files_dictionaries_and_objects_recursively(data, tmp_path):

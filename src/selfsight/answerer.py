@@ -112,7 +112,8 @@ class Answerer:
 
 
 def _restorer(task: Any, encoder: Encoder) -> dict[str, nn.Module]:
-    return {"restorer": task.restorer.build(encoder.channels, encoder.size, encoder.dim)}
+    suited = task.suited() if hasattr(task, "suited") else task.restorer
+    return {"restorer": suited.build(encoder.channels, encoder.size, encoder.dim)}
 
 
 def halves(precision: Precision, device: str) -> bool:

@@ -39,3 +39,7 @@ class Distance(abc.ABC):
 
         Raises ValueError where something is missing.
         """
+
+    def reads(self) -> str:
+        """A mark of what is read beside the images, another one where that has changed; "" where nothing is."""
+        return ""

@@ -20,6 +20,7 @@ from lightning_fabric.plugins.environments import LightningEnvironment
 from selfsight.batch import Batch
 from selfsight.bf16 import bf16_is_native
 from selfsight.corruption import Corruption
+from selfsight.distance import Distance
 from selfsight.encoder import without_weights
 from selfsight.errors import UserError
 from selfsight.precision import Timed, kept, recalled, remember
@@ -28,6 +29,8 @@ from selfsight.task import Model
 from selfsight.train import State, advance, order
 from selfsight.view import ViewSource
 
+EACH = 8
+"""Images of each process and micro-batch, at least, where no batch was asked for."""
 MINUTES = 10.0
 """Length of a training that was given none."""
 TIMED_SECONDS, TIMED_STEPS = 4.0, 8
@@ -80,13 +83,8 @@ def settle(recipe: Recipe, images: np.ndarray, where: np.ndarray) -> Plan:
         raise UserError(
             f"There is {count} image to learn from; at least 2 are needed, and some hundred to learn anything."
         )
-    batch = min(recipe.batch_size, count)
     world = int(os.environ.get("WORLD_SIZE", 1))
-    batch -= batch % (recipe.accumulate * world)  # every process and part gets as many
-    if batch // (recipe.accumulate * world) < 2:
-        raise UserError(
-            f"{count} images are too few for --accumulate {recipe.accumulate}: each part of a batch needs at least 2."
-        )
+    batch = batch_of(recipe, count, world)
     if recipe.growth:
         _require_growable(recipe, images, where)
     memory = require_room(recipe, images, where, batch)
@@ -106,6 +104,21 @@ def settle(recipe: Recipe, images: np.ndarray, where: np.ndarray) -> Plan:
     )
 
 
+def batch_of(recipe: Recipe, count: int, world: int) -> int:
+    """Images a step of all processes together, as many for every process and micro-batch.
+
+    Raises UserError where some would get fewer than two.
+    """
+    parts = recipe.accumulate * world
+    asked = recipe.batch or max(recipe.batch_size, EACH * parts)
+    batch = min(asked, count) // parts * parts
+    if batch < 2 * parts:
+        few = f"{count} images are" if count < asked else f"--batch {asked} is"
+        among = [f"{world} processes"] * (world > 1) + [f"--accumulate {recipe.accumulate}"] * (recipe.accumulate > 1)
+        raise UserError(f"{few} too few for {' and '.join(among) or 'a step'}: each part of a batch needs at least 2.")
+    return batch
+
+
 def _steps(recipe: Recipe, epoch: int, seconds: float | None, world: int) -> int:
     """How many steps there will be: as asked, so many epochs, or as many as fit into the minutes."""
     if recipe.steps is not None:
@@ -118,7 +131,7 @@ def _steps(recipe: Recipe, epoch: int, seconds: float | None, world: int) -> int
 
 
 def reads(task: Any) -> dict[str, str]:
-    """Marks of what views and corruptions of a task read beside the images, earlier runs, by their place in it."""
+    """Marks of what parts of a task read beside the images, earlier runs and weights, by their place in it."""
     return {place: part.reads() for place, part in _readers(task, "task") if part.reads()}
 
 
@@ -128,9 +141,9 @@ def doubts(task: Any) -> list[str]:
     return list(dict.fromkeys(said))
 
 
-def _readers(part: Any, place: str) -> Iterator[tuple[str, ViewSource | Corruption]]:
-    """All views and corruptions within a task, with their place in it."""
-    if isinstance(part, ViewSource | Corruption):
+def _readers(part: Any, place: str) -> Iterator[tuple[str, ViewSource | Corruption | Distance]]:
+    """All views, corruptions and distances within a task, with their place in it."""
+    if isinstance(part, ViewSource | Corruption | Distance):
         yield place, part
     if isinstance(part, tuple):
         held = {f"{place}[{i}]": one for i, one in enumerate(part)}
@@ -147,8 +160,8 @@ def require_unchanged(recipe: Recipe, known: dict[str, str]) -> None:
     changed = [place for place, mark in known.items() if now.get(place) != mark]
     if changed:
         raise UserError(
-            f"What {changed[0]} reads has changed since this run began: half of the training would have seen other "
-            "pictures. Put that run (or its kept answers) back as it was, or begin anew with another --out."
+            f"What {changed[0]} reads has changed since this run began: half of the training would have seen something "
+            "else. Put that run (or its kept answers) back as it was, or begin anew with another --out."
         )
 
 

@@ -48,7 +48,7 @@ class Recipe:
     """How many steps to make."""
     batch: int | None = None
     """Images a step, over all processes; fewer where there are fewer images. None: as many as suit the task, 256, of
-    Restore 32."""
+    Restore 32, and 8 for each process and micro-batch at least."""
     growth: tuple[float, ...] = ()
     """Smaller pictures first: shares of the full side, such as [0.5, 0.75], each for as many steps as the full one."""
     accumulate: int = 1
@@ -77,9 +77,7 @@ class Recipe:
         require_growing(self.growth)
         if not isinstance(self.task, Task):
             raise UserError(f"task is {self.task!r}: give a task, SimCLR() for example.")
-        if self.batch is None:
-            object.__setattr__(self, "batch", self.task.usual_batch())
-        if self.batch_size % self.accumulate:
+        if self.batch and self.batch % self.accumulate:
             raise UserError(f"--batch {self.batch} cannot be divided into --accumulate {self.accumulate} equal parts.")
         if isinstance(self.data, str):
             object.__setattr__(self, "data", located(self.data))
@@ -92,9 +90,8 @@ class Recipe:
 
     @property
     def batch_size(self) -> int:
-        """`batch`, once it is told."""
-        assert self.batch is not None
-        return self.batch
+        """`batch`, or what suits the task."""
+        return self.batch or self.task.usual_batch()
 
     @property
     def source(self) -> Source:

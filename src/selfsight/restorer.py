@@ -143,7 +143,10 @@ class Restorer(abc.ABC):
         """
 
     def suited(self, hides: bool) -> Restorer:
-        """As it is to be where a corruption only hides (`Corruption.hides`) or does not, if that is left open."""
+        """As it is to be where a corruption only hides (`Corruption.hides`) or does not, if that is left open.
+
+        Raises ValueError where it was told to be what cannot be.
+        """
         return self
 
 

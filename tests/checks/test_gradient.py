@@ -124,6 +124,15 @@ def test_terms_are_only_noted() -> None:
     assert len(finding.evidence) == 3
 
 
+@pytest.mark.parametrize("by", [torch.div, torch.mul])
+def test_what_a_loss_is_multiplied_by_is_no_term(by: Any) -> None:
+    def scaled(model: nn.Module, batch: Any) -> Tensor:
+        unit = (0 * model(batch[0])).sum() + 2
+        return by(loss(model, batch), unit)
+
+    assert asked(tiny(loss=scaled), TermBalance()) == []
+
+
 # ------------------------------------------------------------------------------------------------------- no trace left
 
 

@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 from selfsight import tasks
 from selfsight.batch import Batch, Now
 from selfsight.config import configure
+from selfsight.corruptions import CutOut
 from selfsight.drawing import draw, example_of
 from selfsight.encoders import Small
 from selfsight.images.views import Views
@@ -27,6 +28,7 @@ from selfsight.views import CodedViews, GeneratedViews, LearnedViews
 
 TASKS = {name: getattr(tasks, name) for name in tasks.__all__}
 TASKS["Together"] = lambda: Together(tasks=(tasks.Rotation(), tasks.VICReg()), how="summed")
+TASKS["Restore, holes"] = lambda: tasks.Restore(corruption=CutOut())
 TASKS["MissingBox, whose"] = lambda: tasks.MissingBox(ask="whose")
 
 IMAGINED = {

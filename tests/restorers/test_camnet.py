@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from selfsight.corruptions import CutOut, spelled
+from selfsight.corruptions import CutOut, Noise, spelled
 from selfsight.images.lab import to_lab
 from selfsight.restorers import CamNet
 from selfsight.restorers.camnet import fold, unfold
@@ -130,6 +132,12 @@ def test_what_is_known_is_kept_to_the_bit_and_what_is_hidden_is_not():
     assert (one - other)[hidden].abs().mean() > 1e-3
 
 
+def test_it_answers_at_256_pixels():
+    stack = CamNet(width=4, widest=8).build(3, 256)
+    answers = stack(rand(1, 3, 256, 256), stack.draw(1, torch.Generator().manual_seed(0)))
+    assert [answer.shape[-1] for answer in answers] == [8, 16, 32, 64, 128, 256]
+
+
 def test_it_is_told_where_pixels_are_gone():
     """Of two pictures that look alike, what is hidden of each is another half."""
     stack = CamNet(predicts="hidden").build(3, 32)
@@ -153,8 +161,14 @@ def test_it_is_told_where_pixels_are_gone():
 )
 def test_it_suits_itself_to_what_is_taken(corruption, predicts):
     task = Restore(corruption=spelled(corruption))
-    assert task.restorer.predicts == predicts
-    assert Restore(corruption=spelled(corruption), restorer=CamNet(predicts="picture")).restorer.predicts == "picture"
+    assert task.suited().predicts == predicts
+    assert replace(Restore(corruption=Noise()), corruption=task.corruption).suited() == task.suited()
+    assert replace(task, restorer=CamNet(predicts="picture")).suited().predicts == "picture"
+
+
+def test_what_hides_nothing_is_not_to_be_filled():
+    with pytest.raises(ValueError, match="predicts hidden is for corruptions that only hide"):
+        Restore(corruption=Noise(), restorer=CamNet(predicts="hidden"))
 
 
 @pytest.mark.parametrize("predicts", ["picture", "colour"])

@@ -12,19 +12,20 @@ from torch.nn import functional as F
 import selfsight
 from selfsight import answerer, checkpoint
 from selfsight.answerer import Answerer
-from selfsight.batch import Batch
+from selfsight.batch import Batch, Now
 from selfsight.choice import compared, looking
 from selfsight.config import configure, parse, recipe_of, recipe_parser
-from selfsight.corruptions import Blur, CutOut, Decolour
+from selfsight.corruptions import Blur, CowMask, CutOut, Decolour
 from selfsight.encoders import Small
 from selfsight.errors import UserError
 from selfsight.images.views import Views
 from selfsight.plan import reads, require_unchanged
 from selfsight.recipe import Recipe, to_json
 from selfsight.seeds import generator
+from selfsight.task import Model
 from selfsight.tasks import Rotation, SimCLR
 from selfsight.together import Together
-from selfsight.views import GeneratedViews
+from selfsight.views import CodedViews, GeneratedViews, LearnedViews
 from selfsight.views.generated import imagine
 
 SAME = Views(crop=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0).gentle()
@@ -53,6 +54,28 @@ def test_views_are_answers_to_what_the_corruption_left(restorer_run, photographs
     assert found.inputs.shape == (8, 2, 3, 32, 32)
     assert (found.inputs[:, 0] - found.inputs[:, 1]).abs().mean() > 0.01
     assert found.extras["removed"].mean() > 0.05
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (GeneratedViews, {}),
+        (CodedViews, {"before": SAME}),
+        (LearnedViews, {"before": SAME, "actions": (CutOut(), CowMask())}),
+    ],
+)
+def test_of_holes_what_is_not_hidden_stands_in_every_answer(filler_run, photographs, kind, settings):
+    """All views of a restorer that is told where: between the holes each is the image, in the holes no two are one."""
+    task = SimCLR(views=kind(restorer=filler_run, **PLAIN, **settings))
+    batch = batch_of(photographs)
+    model = Model(Small(width=4).build(3, 32), {})
+    model.parts.update(task.parts(model.encoder))
+    seen = task.prepare(batch, Now(0, 10, generator("x")))
+    pictures = seen.inputs if kind is GeneratedViews else task.views.pictures(model.parts, seen)[0]
+    one, other = ((pictures[:, k] - batch.images / 255).abs() > 1.01 / 255 for k in range(2))
+    for view in (one, other):
+        assert 0.02 < view.any(1).float().mean() < 0.9
+    assert ((pictures[:, 0] - pictures[:, 1]).abs() > 0.01)[one].float().mean() > 0.3
 
 
 def test_a_restorer_that_has_learned_on_stops_a_resume(restorer_run, tmp_path):

@@ -24,6 +24,7 @@ SMALL = 1e-3
 MOST = 6
 """Terms that are taken apart."""
 WALKED = ("AddBackward", "SubBackward", "MulBackward", "DivBackward", "NegBackward")
+"""Of several inputs the first two alone: a product, or a quotient, has no terms."""
 
 
 @dataclass(frozen=True)
@@ -89,21 +90,30 @@ def _norms(case: Case, model: nn.Module, batch: Any) -> list[float] | None:
 
 def _terms(node: Any) -> list[tuple[Any, int]]:
     """(node, which of its inputs) of the edges at which scalar terms enter the sum that the loss is."""
+    if _several(node) and not _sums(node):
+        return []
     found: list[tuple[Any, int]] = []
     waiting = [node]
     while waiting:
         sum_ = waiting.pop(0)
         inputs = [(i, edge[0]) for i, edge in enumerate(sum_.next_functions) if edge[0] is not None]
         for i, inner in inputs:
-            walks = inner.name().startswith(WALKED) and len([1 for edge in inner.next_functions if edge[0] is not None])
-            one = walks == 1 or (walks and inner.name().startswith(("AddBackward", "SubBackward")))
-            if one and _scalar(inner):
+            if _sums(inner) and _scalar(inner):
                 waiting.append(inner)
             elif _scalar(inner):
                 found.append((sum_, i))
             else:
                 return []
     return found
+
+
+def _sums(node: Any) -> bool:
+    """Whether it adds what comes in, or changes the one thing that does by a constant."""
+    return bool(node.name().startswith(WALKED[:2] if _several(node) else WALKED))
+
+
+def _several(node: Any) -> bool:
+    return sum(edge[0] is not None for edge in node.next_functions) > 1
 
 
 def _scalar(node: Any) -> bool:

@@ -8,7 +8,6 @@ can complete it several ways.
 from __future__ import annotations
 
 import functools
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +16,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from selfsight.corruption import Corruption, nowhere
+from selfsight.described import anchor
 from selfsight.encoder import Encoder
 from selfsight.errors import UserError
 from selfsight.frozen import Frozen, mark, state
@@ -38,8 +38,7 @@ class Truncated(Corruption):
             raise ValueError(
                 f"tokens are the fewest and the most that are kept, 1 <= fewest <= most, not {self.tokens}"
             )
-        if self.speller and os.path.exists(self.speller):  # found again by a resume from another folder
-            object.__setattr__(self, "speller", os.path.abspath(self.speller))
+        anchor(self, "speller")
 
     def reads(self) -> str:
         return mark(self._place())

@@ -10,13 +10,16 @@ Shapes: N pictures, K answers to each, C channels, s side, S the encoder's side.
 from __future__ import annotations
 
 import copy
+import hashlib
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from selfsight.described import anchor
 from selfsight.distance import Distance, Gauge
-from selfsight.encoder import Encoder
+from selfsight.encoder import Encoder, read_weights
 from selfsight.encoders import stored
 from selfsight.maths.distances import maps_apart, pixels_apart, unit_maps
 
@@ -44,6 +47,15 @@ class Features(Distance):
                 f"features is a weight above 0, pixels and gradients are weights of at least 0, not {self.features}, "
                 f"{self.pixels} and {self.gradients}: without features take the distance Pixels"
             )
+        anchor(self, "through")
+
+    def reads(self) -> str:
+        if not self.through:
+            return ""
+        found, (tensors, _) = hashlib.blake2b(digest_size=16), read_weights(self.through)
+        for name in sorted(tensors):
+            found.update(tensors[name].reshape(-1).view(torch.uint8).numpy().tobytes())
+        return found.hexdigest()
 
     def build(self, channels: int, encoder: Encoder | None = None) -> Gauge:
         if encoder is None and self.through:

@@ -13,6 +13,7 @@ Shapes: N pictures, K answers to each, C channels (1 or 3), s side.
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,6 +22,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from selfsight.described import anchor
 from selfsight.distance import Distance, Gauge
 from selfsight.encoder import Encoder
 from selfsight.errors import UserError
@@ -40,6 +42,13 @@ class LPIPS(Distance):
     """File with torchvision's VGG16 weights."""
     linear: str | None = None
     """File with the authors' five linear layers; without it every channel counts the same, as their "baseline" does."""
+
+    def __post_init__(self) -> None:
+        anchor(self, "vgg", "linear")
+
+    def reads(self) -> str:
+        files = [path for path in (self.vgg, self.linear) if path and Path(path).is_file()]
+        return " ".join(hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest() for path in files)
 
     def build(self, channels: int, encoder: Encoder | None = None) -> Gauge:
         from torchvision.models import vgg

@@ -81,6 +81,8 @@ class CamNet(Restorer):
             )
 
     def suited(self, hides: bool) -> Restorer:
+        if self.predicts == "hidden" and not hides:
+            raise ValueError("predicts hidden is for corruptions that only hide, such as CutOut: take auto")
         if self.predicts != "auto":
             return self
         return dataclasses.replace(self, predicts="hidden" if hides else "picture")

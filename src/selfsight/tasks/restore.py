@@ -78,11 +78,15 @@ class Restore(Task):
     def __post_init__(self) -> None:
         if self.memory < 1:
             raise ValueError(f"memory is a number of images, at least 1, not {self.memory}")
-        object.__setattr__(self, "restorer", self.restorer.suited(self.corruption.hides()))
+        self.suited()  # what it cannot do is said at once
+
+    def suited(self) -> Restorer:
+        """The restorer, settled for the corruption where its fields leave something open."""
+        return self.restorer.suited(self.corruption.hides())
 
     def parts(self, encoder: Encoder) -> dict[str, nn.Module]:
         gauge(self.distance, encoder.channels)  # what it lacks is said before the training
-        stack = self.restorer.build(encoder.channels, encoder.size, encoder.dim, int(torch.randint(SEEDS, (1,))))
+        stack = self.suited().build(encoder.channels, encoder.size, encoder.dim, int(torch.randint(SEEDS, (1,))))
         codes = {"codes": CodeCache(self.memory, stack.levels, self.remember)} if self.remember else {}
         return {"restorer": stack, **codes}
 
@@ -139,12 +143,12 @@ class Restore(Task):
     def loss(self, prediction: Prediction, example: Example) -> Outcome:
         far, unit = self._distances(prediction, example)
         n = len(far)  # of which each has a share in the mean that it is held against: n / (n - 1), as in a variance
-        usual = (unit.sum(1).mean() * n / max(1, n - 1)).clamp(min=LEAST)
+        usual = (unit.detach().sum(1).mean() * n / max(1, n - 1)).clamp(min=LEAST)
         loss = far.sum(1).mean() / usual
         tried = (prediction["tried"] > 0.5).float()
         least, mean = ((prediction[name].detach() * tried).sum().float() for name in ("least", "mean"))
         told = {"explained": 1 - loss.detach(), "differ": (mean - least) / mean.clamp(min=LEAST), "tried": tried.mean()}
-        share = usual.detach() * tried.sum().clamp(min=1)  # all are 0 where nobody tried
+        share = usual * tried.sum().clamp(min=1)  # all are 0 where nobody tried
         told |= {"nearest": least / share, "random": mean / share}
         if "again" in prediction:
             again, changed = (prediction[name].detach().float() for name in ("again", "changed"))
@@ -198,7 +202,7 @@ class Restore(Task):
         return Constant(1.0, "about 1: the change that is usual in the batch, made to every picture")
 
     def usual_batch(self) -> int:
-        """Few pictures and many steps: of no picture does it depend which others are in the batch."""
+        """Few, and many steps: pictures are not compared with one another."""
         return 32
 
     def question(self) -> str:

@@ -10,7 +10,6 @@ Shapes: N images, V = 2 pictures of each, A codes to choose from, L levels, C ch
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, cast
@@ -21,6 +20,7 @@ from torch import Generator, Tensor, nn
 from selfsight import answerer
 from selfsight.answerer import Precision
 from selfsight.batch import Batch, Example
+from selfsight.described import anchor
 from selfsight.errors import UserError
 from selfsight.frozen import mark
 from selfsight.images.views import Views
@@ -55,8 +55,7 @@ class CodedViews(ViewSource):
     def __post_init__(self) -> None:
         if self.codes < 2 or not self.rate > 0:
             raise ValueError(f"codes are at least 2 and rate more than 0, not {self.codes} and {self.rate}")
-        if self.restorer and os.path.exists(self.restorer):
-            object.__setattr__(self, "restorer", os.path.abspath(self.restorer))
+        anchor(self, "restorer")
 
     def reads(self) -> str:
         return mark(self.restorer) if self.restorer else ""

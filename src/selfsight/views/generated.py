@@ -14,7 +14,6 @@ Shapes: N images, K answers to each, V pictures of each, C channels, S side.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -26,6 +25,7 @@ from selfsight import answerer, frozen, imagined
 from selfsight.answerer import Answerer, Precision
 from selfsight.batch import Batch, Example
 from selfsight.corruption import Corruption
+from selfsight.described import anchor
 from selfsight.errors import UserError
 from selfsight.images.views import Views
 from selfsight.imagined import Answers
@@ -71,8 +71,7 @@ class GeneratedViews(ViewSource):
             raise ValueError(
                 f"share is a chance in (0, 1] and weigh a number of at least 0, not {self.share} and {self.weigh}"
             )
-        if self.restorer and os.path.exists(self.restorer):  # found again by a resume from another folder
-            object.__setattr__(self, "restorer", os.path.abspath(self.restorer))
+        anchor(self, "restorer")
 
     def example(self, batch: Batch, generator: Generator) -> Example:
         images = batch.images

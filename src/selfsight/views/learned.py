@@ -19,7 +19,6 @@ Shapes: N images, V = 2 pictures of each, A actions, C channels, S side.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar, cast
@@ -32,6 +31,7 @@ from selfsight.answerer import Precision
 from selfsight.batch import Batch, Example
 from selfsight.corruption import Corrupted, Corruption
 from selfsight.corruptions import Chain, CowMask, CropOut, CutOut, Decolour, Downsample
+from selfsight.described import anchor
 from selfsight.errors import UserError
 from selfsight.frozen import mark
 from selfsight.images.views import Views
@@ -81,8 +81,7 @@ class LearnedViews(ViewSource):
             raise ValueError(f"actions are corruptions to choose from, at least 2, not {len(self.actions)}")
         if not 0 < self.budget <= 1 or not self.rate > 0:
             raise ValueError(f"budget is a share in (0, 1] and rate more than 0, not {self.budget} and {self.rate}")
-        if self.restorer and os.path.exists(self.restorer):
-            object.__setattr__(self, "restorer", os.path.abspath(self.restorer))
+        anchor(self, "restorer")
 
     def reads(self) -> str:
         return mark(self.restorer) if self.restorer else ""
