@@ -239,6 +239,8 @@ def test_branches_that_come_along():
     large = recipe_of(parse(parser, [*words, "--task.restorer", str(recipes / "camnet_large.yaml")]), parser)
     assert (large.task.restorer.width, large.task.restorer.widest) == (32, 96)
     assert spelling(large.task.corruption) == "decolour+downsample"
+    filling = recipe_of(parse(parser, ["--data", ".", "--config", str(recipes / "inpaint.yaml")]), parser).task
+    assert (filling.suited().width, filling.suited().predicts) == (32, "hidden")
     kept = recipe_of(
         parse(parser, ["--data", ".", "--task.views", str(recipes / "views_that_keep_colour.yaml")]), parser
     )

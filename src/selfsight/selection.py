@@ -60,7 +60,7 @@ class Selection:
     """Answers nearer than this to the truth are passed over, in units of the distance; 0: none is."""
     finalists: int = 4
     """Of at least four times as many codes, those that look nearest at a glance, in bf16, are measured exactly; 0: all
-    are. On processors, by squared pixels alone, without a radius, of whole pictures; elsewhere all are measured anyway."""
+    are. On processors, by squared pixels alone, of whole pictures, without a radius; else all are measured anyway."""
     budget: int = 256
     """Answers of full size that are in memory at once; of coarse levels as many more as they have fewer pixels."""
 
