@@ -38,6 +38,7 @@ from selfsight.sources import InMemory
 from selfsight.tasks import SimCLR
 from selfsight.train import State, train
 from selfsight.verbs import divide, encoder_of, fitting_store
+from selfsight.views import MultiCropViews
 
 PRECISION, SIDE = "bf16-mixed", 64
 """The same for all, so that none is timed in another than it is trained in."""
@@ -51,6 +52,8 @@ class Variant:
     encoder: Small = Small()
     rate: float = Optimization().rate
     growth: tuple[float, ...] = ()
+    large: int = 0
+    """Of so many large pictures and four small ones; 0: two ordinary views."""
 
     @property
     def sides(self) -> list[int]:
@@ -60,7 +63,7 @@ class Variant:
     def recipe(self, source: Any, views: selfsight.Views, steps: int, seed: int) -> selfsight.Recipe:
         return selfsight.Recipe(
             data=source,
-            task=SimCLR(views=views),
+            task=SimCLR(views=MultiCropViews(large=self.large, views=views, windows=views) if self.large else views),
             encoder=self.encoder,
             optimizer=replace(Optimization(), rate=self.rate),
             growth=self.growth,
@@ -78,6 +81,8 @@ VARIANTS = (
     Variant("twice the rate", rate=2 * Optimization().rate),
     Variant("pictures grow from a half", growth=(0.5,)),
     Variant("pictures grow from a half by three quarters", growth=(0.5, 0.75)),
+    Variant("one large and four small pictures", large=1),
+    Variant("two large and four small pictures", large=2),
 )
 CHOSEN = ("emoji", "patches_gray")
 

@@ -47,6 +47,11 @@ class ViewSource(abc.ABC):
         """The pictures (N, V, C, H, W) where the network runs, and what else of them the prediction should hold."""
         return example.inputs, {}
 
+    def embedded(self, encoder: nn.Module, pictures: Tensor) -> Tensor:
+        """What an encoder says of them, all of an image in a row: (N, V, C, H, W) -> (N `shown`, D)."""
+        found: Tensor = encoder(pictures.flatten(0, 1))
+        return found
+
     def learn(  # noqa: B027
         self, parts: nn.ModuleDict, example: Example, prediction: Mapping[str, Tensor], loss: Tensor
     ) -> None:

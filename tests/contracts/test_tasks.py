@@ -24,11 +24,13 @@ from selfsight.sources import Folder
 from selfsight.task import Model
 from selfsight.together import Together
 from selfsight.train import State, train
-from selfsight.views import CodedViews, GeneratedViews, LearnedViews
+from selfsight.views import CodedViews, GeneratedViews, LearnedViews, MultiCropViews
 
 TASKS = {name: getattr(tasks, name) for name in tasks.__all__}
 TASKS["Together"] = lambda: Together(tasks=(tasks.Rotation(), tasks.VICReg()), how="summed")
 TASKS["Restore, holes"] = lambda: tasks.Restore(corruption=CutOut())
+TASKS["SimCLR, small pictures"] = lambda: tasks.SimCLR(views=MultiCropViews())
+TASKS["BYOL, small pictures"] = lambda: tasks.BYOL(views=MultiCropViews(large=2))
 TASKS["MissingBox, whose"] = lambda: tasks.MissingBox(ask="whose")
 
 IMAGINED = {

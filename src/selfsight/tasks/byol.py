@@ -57,12 +57,11 @@ class BYOL(Task):
         return self.views.example(batch, now.generator)
 
     def predict(self, model: Model, example: Example) -> Prediction:
-        shown, more = compared(self.views, model.encoder, model.parts, example)
-        pictures, v = shown.flatten(0, 1), shown.shape[1]
-        foretold = model.parts["predictor"](model.parts["projector"](model.encoder(pictures)))
-        twin = _twin(model)
+        pictures, more = compared(self.views, model.encoder, model.parts, example)
+        foretold = model.parts["predictor"](model.parts["projector"](self.views.embedded(model.encoder, pictures)))
+        twin, v = _twin(model), len(foretold) // len(pictures)
         with torch.no_grad():
-            seen = twin["projector"](twin["encoder"](pictures))
+            seen = twin["projector"](self.views.embedded(twin["encoder"], pictures))
         return {**apart(foretold, v), **apart(seen, v, " seen"), **more}
 
     def loss(self, prediction: Prediction, example: Example) -> Outcome:

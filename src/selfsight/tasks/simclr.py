@@ -58,8 +58,8 @@ class SimCLR(Task):
 
     def predict(self, model: Model, example: Example) -> Prediction:
         pictures, more = compared(self.views, model.encoder, model.parts, example)
-        z = model.parts["projector"](model.encoder(pictures.flatten(0, 1)))
-        return {**apart(z, pictures.shape[1]), **more}
+        z = model.parts["projector"](self.views.embedded(model.encoder, pictures))
+        return {**apart(z, len(z) // len(pictures)), **more}
 
     def loss(self, prediction: Prediction, example: Example) -> Outcome:
         z, weight = together(prediction), weight_of(prediction, example)

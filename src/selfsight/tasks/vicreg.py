@@ -55,8 +55,8 @@ class VICReg(Task):
 
     def predict(self, model: Model, example: Example) -> Prediction:
         pictures, more = compared(self.views, model.encoder, model.parts, example)
-        z = model.parts["expander"](model.encoder(pictures.flatten(0, 1)))
-        return {**apart(z, pictures.shape[1]), **more}
+        z = model.parts["expander"](self.views.embedded(model.encoder, pictures))
+        return {**apart(z, len(z) // len(pictures)), **more}
 
     def loss(self, prediction: Prediction, example: Example) -> Outcome:
         z, weight = gathered(together(prediction)), weight_of(prediction, example)

@@ -9,14 +9,25 @@ from selfsight.views.coded import CodedViews
 from selfsight.views.corrupted import CorruptedViews
 from selfsight.views.generated import GeneratedViews
 from selfsight.views.learned import LearnedViews
+from selfsight.views.multicrop import MultiCropViews
 from selfsight.views.viewmaker import ViewmakerViews
 
-__all__ = ["CodedViews", "CorruptedViews", "GeneratedViews", "LearnedViews", "ViewmakerViews", "Views", "called"]
+__all__ = [
+    "CodedViews",
+    "CorruptedViews",
+    "GeneratedViews",
+    "LearnedViews",
+    "MultiCropViews",
+    "ViewmakerViews",
+    "Views",
+    "called",
+]
 NAMES: dict[str, type[ViewSource]] = {
     "coded": CodedViews,
     "corrupted": CorruptedViews,
     "generated": GeneratedViews,
     "learned": LearnedViews,
+    "multicrop": MultiCropViews,
     "ordinary": Views,
     "viewmaker": ViewmakerViews,
 }
