@@ -140,6 +140,7 @@ ARMS = (
     _arm("imagined, truncated", "truncated"),
     _arm("answer and image, truncated", "truncated", beside="image"),
     Arm("cut short and image, truncated", "truncated", alone=True),
+    *(Arm(f"left and image, {name}", name, alone=True) for name in ("cutout", "patterneddropout")),
     Arm("an adversary's changes", None, adversary=1.0),
     Arm("an adversary's changes, untaught", None, adversary=0.0),
     _arm("untrained restorer", "untrained"),

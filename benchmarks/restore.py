@@ -105,7 +105,7 @@ class Variational(Task):
         stack, left = cast(Stack, model.parts["restorer"]), flat(example)
         middle, spread_ = model.parts["posterior"](torch.cat([left, example.extras["truth"]], 1))
         codes = (middle + example.extras["noise"] * (spread_ / 2).exp()).split(list(stack.lengths), 1)
-        answers = stack(stack.shown(left, example.extras["where"]), codes, model.encoder(left))
+        answers = stack(stack.with_holes(left, example.extras["where"]), codes, model.encoder(left))
         return {**{f"answer {l}": answer for l, answer in enumerate(answers)}, "middle": middle, "spread": spread_}
 
     def loss(self, prediction: Prediction, example: Example) -> Outcome:
@@ -272,7 +272,7 @@ def measured(store: Store, task: Any, model: Model, seed: int, judge: Encoder) -
     truth = torch.from_numpy(store.images[rows]).permute(0, 3, 1, 2).float() / 255
     done = task.corruption(truth, generator(seed, "taken"))
     stack, gauge = cast(Stack, model.parts["restorer"]), Pixels().build(truth.shape[1])
-    left, shown = done.images, stack.shown(done.images, done.where)
+    left, shown = done.images, stack.with_holes(done.images, done.where)
     ways = max(TRIES) if any(stack.lengths) else 1
     seeds, z = stack.seeds(len(left), ways, generator(seed, "ways")), model.encoder(left)
     far, kept = [], []

@@ -25,7 +25,8 @@ from selfsight.tasks import Restore, SimCLR
         (Restore(), None, 1000, 1, 1, 32),
         (Restore(), None, 1000, 8, 1, 64),
         (Restore(), None, 1000, 32, 1, 256),
-        (Restore(), None, 1000, 2, 4, 64),
+        (Restore(), None, 1000, 2, 4, 32),
+        (SimCLR(), None, 1000, 1, 64, 256),
         (Restore(), 16, 1000, 8, 1, 16),
     ],
 )
@@ -39,7 +40,7 @@ def test_a_batch_is_the_same_for_every_process(tmp_path, task, asked, count, wor
     [
         (32, 2000, 17, 1, "--batch 32 is too few for 17 processes: each part"),
         (32, 20, 4, 8, "20 images are too few for 4 processes and --accumulate 8: each part"),
-        (None, 50, 1, 32, "50 images are too few for --accumulate 32: each part"),
+        (None, 50, 1, 32, "--batch 32 is too few for --accumulate 32: each part"),
     ],
 )
 def test_too_few_for_every_process(tmp_path, asked, count, world, accumulate, says):

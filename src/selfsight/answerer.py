@@ -66,7 +66,11 @@ class Answerer:
         strange = sorted(set().union(*map(kinds, corruptions)) - kinds(self.corruption))
         if not strange:
             return []
-        does = "fills what is hidden and leaves the rest as it is" if self.stack.told else "can only guess at it"
+        does = (
+            "fills holes alone: without any, all its answers are what was left"
+            if self.stack.sees_holes
+            else "can only guess at it"
+        )
         return [
             f"The restorer never saw {', '.join(strange)}, and {does}. Train one on all that is asked of it: "
             "--task Restore --corruption decolour/cutout is one of two for each picture."
@@ -106,7 +110,7 @@ class Answerer:
 
     def _some(self, left: Tensor, where: Tensor, seeds: Tensor) -> Tensor:
         k = seeds.shape[2]
-        z, shown = (x.repeat_interleave(k, 0) for x in (self.encoder(left), self.stack.shown(left, where)))
+        z, shown = (x.repeat_interleave(k, 0) for x in (self.encoder(left), self.stack.with_holes(left, where)))
         codes = self.stack.codes(seeds.transpose(1, 2).flatten(0, 1))
         return self.stack(shown, codes, z)[-1].float().unflatten(0, (-1, k))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -25,11 +24,3 @@ def made(described: Mapping[str, Any], word: type[Word]) -> Word:
         raise UserError(": ".join(line for line in lines if line) + ".") from error
     assert isinstance(found, word)
     return found
-
-
-def anchor(part: Any, *names: str) -> None:
-    """Makes paths in fields of a frozen part absolute, where they exist: a resume from another folder finds them."""
-    for name in names:
-        path = getattr(part, name)
-        if path and os.path.exists(path):
-            object.__setattr__(part, name, os.path.abspath(path))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from selfsight.checkpoint import newest
 from selfsight.described import made
 from selfsight.encoder import Backbone, Encoder, without_weights
 from selfsight.errors import UserError
+from selfsight.places import mark_of
 from selfsight.run import Run
 from selfsight.task import Task
 from selfsight.train import model_tensors
@@ -70,7 +70,7 @@ def mark(path: str | os.PathLike[str]) -> str:
     found = newest(Run.open(path))
     if not found:
         raise UserError(f"{path} has learned nothing yet: `selfsight resume {path}` goes on with it.")
-    return hashlib.blake2b(found[0].read_bytes(), digest_size=16).hexdigest()
+    return mark_of(found[0])
 
 
 def state(path: str) -> tuple[tuple[str, int], ...]:

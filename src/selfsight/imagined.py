@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import json
 import os
 import shutil
@@ -30,6 +29,7 @@ import torch
 from torch import Tensor
 
 from selfsight.errors import UserError
+from selfsight.places import mark_of
 
 FORMAT = 1
 NAME = "answers.json"
@@ -130,7 +130,7 @@ def is_kept(path: str) -> bool:
 
 def mark(path: str) -> str:
     """A mark of kept answers: of what they were made of and when."""
-    return hashlib.blake2b((Path(path) / NAME).read_bytes(), digest_size=16).hexdigest()
+    return mark_of(Path(path) / NAME)
 
 
 def checksums(images: Tensor) -> np.ndarray:

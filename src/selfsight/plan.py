@@ -30,7 +30,7 @@ from selfsight.train import State, advance, order
 from selfsight.view import ViewSource
 
 EACH = 8
-"""Images of each process and micro-batch, at least, where no batch was asked for."""
+"""Images of each process, at least, where no batch was asked for: batch statistics of fewer say little."""
 MINUTES = 10.0
 """Length of a training that was given none."""
 TIMED_SECONDS, TIMED_STEPS = 4.0, 8
@@ -110,7 +110,7 @@ def batch_of(recipe: Recipe, count: int, world: int) -> int:
     Raises UserError where some would get fewer than two.
     """
     parts = recipe.accumulate * world
-    asked = recipe.batch or max(recipe.batch_size, EACH * parts)
+    asked = recipe.batch or max(recipe.batch_size, EACH * world)
     batch = min(asked, count) // parts * parts
     if batch < 2 * parts:
         few = f"{count} images are" if count < asked else f"--batch {asked} is"
@@ -132,7 +132,7 @@ def _steps(recipe: Recipe, epoch: int, seconds: float | None, world: int) -> int
 
 def reads(task: Any) -> dict[str, str]:
     """Marks of what parts of a task read beside the images, earlier runs and weights, by their place in it."""
-    return {place: part.reads() for place, part in _readers(task, "task") if part.reads()}
+    return {place: mark for place, part in _readers(task, "task") if (mark := part.reads())}
 
 
 def doubts(task: Any) -> list[str]:
@@ -161,7 +161,7 @@ def require_unchanged(recipe: Recipe, known: dict[str, str]) -> None:
     if changed:
         raise UserError(
             f"What {changed[0]} reads has changed since this run began: half of the training would have seen something "
-            "else. Put that run (or its kept answers) back as it was, or begin anew with another --out."
+            "else. Put back what was there (a run, its kept answers, weights), or begin anew with another --out."
         )
 
 

@@ -5,7 +5,6 @@ command line.
 from __future__ import annotations
 
 import dataclasses
-import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from selfsight.errors import UserError
 from selfsight.growth import require_growing
 from selfsight.images.views import Views
 from selfsight.optimizer import Optimization
+from selfsight.places import anchor
 from selfsight.restorer import Restorer
 from selfsight.source import Source
 from selfsight.sources.guess import located
@@ -48,7 +48,7 @@ class Recipe:
     """How many steps to make."""
     batch: int | None = None
     """Images a step, over all processes; fewer where there are fewer images. None: as many as suit the task, 256, of
-    Restore 32, and 8 for each process and micro-batch at least."""
+    Restore 32, and 8 for each process at least."""
     growth: tuple[float, ...] = ()
     """Smaller pictures first: shares of the full side, such as [0.5, 0.75], each for as many steps as the full one."""
     accumulate: int = 1
@@ -83,10 +83,10 @@ class Recipe:
             object.__setattr__(self, "data", located(self.data))
         if isinstance(self.encoder, str):
             object.__setattr__(self, "encoder", named(self.encoder))
-        weights = getattr(self.encoder, "weights", None)
-        if weights and os.path.exists(weights):  # found again by a resume from another folder
-            encoder: Any = self.encoder
-            object.__setattr__(self, "encoder", dataclasses.replace(encoder, weights=os.path.abspath(weights)))
+        if getattr(self.encoder, "weights", None):
+            encoder: Any = dataclasses.replace(self.encoder)  # type: ignore[type-var]
+            anchor(encoder, "weights")
+            object.__setattr__(self, "encoder", encoder)
 
     @property
     def batch_size(self) -> int:

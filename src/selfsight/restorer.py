@@ -41,10 +41,10 @@ class Asked:
 class Stack(nn.Module, abc.ABC):
     """A built restorer. Subclasses say what one level does; no picture's answer depends on its neighbours'."""
 
-    def __init__(self, sides: tuple[int, ...], lengths: tuple[int, ...], told: bool = False) -> None:
+    def __init__(self, sides: tuple[int, ...], lengths: tuple[int, ...], sees_holes: bool = False) -> None:
         super().__init__()
-        self.told = told
-        """Whether what is left comes with where pixels are gone altogether, its last channel: see `shown`."""
+        self.sees_holes = sees_holes
+        """Whether what is left comes with where pixels are gone altogether, its last channel: see `with_holes`."""
         self.sides = sides
         """Of each level's pictures, coarse to fine; the last is the picture's own."""
         self.lengths = lengths
@@ -54,9 +54,9 @@ class Stack(nn.Module, abc.ABC):
     def levels(self) -> int:
         return len(self.sides)
 
-    def shown(self, left: Tensor, where: Tensor) -> Tensor:
+    def with_holes(self, left: Tensor, where: Tensor) -> Tensor:
         """What a corruption left (N, C, H, W), and where it is gone (N, 1, H, W) -> what this stack is asked about."""
-        return torch.cat([left, where.to(left)], 1) if self.told else left
+        return torch.cat([left, where.to(left)], 1) if self.sees_holes else left
 
     @abc.abstractmethod
     def level(
@@ -64,9 +64,9 @@ class Stack(nn.Module, abc.ABC):
     ) -> tuple[Tensor, State]:
         """One level's answers, and what the next level has to know.
 
-        left (N, C, s, s) at this level's side s, as `shown` gave it; code (N K, F), the K codes of a picture in a row;
-        state of N pictures, None at level 0; z (N, D) or None -> answers (N K, C, s, s) in [0, 1], and a state of N K
-        pictures. What does not depend on the code is computed once a picture.
+        left (N, C, s, s) at this level's side s, as `with_holes` gave it; code (N K, F), the K codes of a picture in a
+        row; state of N pictures, None at level 0; z (N, D) or None -> answers (N K, C, s, s) in [0, 1], and a state of
+        N K pictures. What does not depend on the code is computed once a picture.
         """
 
     def glances(self, left: Tensor) -> bool:
@@ -90,8 +90,8 @@ class Stack(nn.Module, abc.ABC):
         raise NotImplementedError
 
     def forward(self, left: Tensor, codes: Sequence[Tensor], z: Tensor | None = None) -> list[Tensor]:
-        """left (N, C, H, W) as `shown` gave it, one code a level (N, F), z (N, D) or None -> an answer a level, coarse
-        first."""
+        """left (N, C, H, W) as `with_holes` gave it, one code a level (N, F), z (N, D) or None -> an answer a level,
+        coarse first."""
         answers, state = [], None
         for l, small in enumerate(self.pictures(left)):
             answer, state = self.level(l, small, codes[l], state, z)

@@ -65,14 +65,14 @@ def _restored(restoring: Answerer, name: str, truth: Tensor, corrupted: Corrupte
     one, every, left = truth[None], answers[None], corrupted.images[i]
     judge = gauge(restoring.task.distance, truth.shape[0])
     far = judge(every, one)[0]
-    unit = float(judge(left[None, None], one)) or 1.0
-    numbers = {
-        "removed": float(corrupted.removed[i]),
-        "distance of the nearest answer": float(far.min()) / unit,
-        "of all answers, on average": float(far.mean()) / unit,
-        "between two answers": float(spread(every, judge)) / unit,
-        "sharpness (1: as the picture)": float(sharpness(every, one)),
-    }
+    unit = float(judge(left[None, None], one))
+    numbers = {"removed": float(corrupted.removed[i]), "sharpness (1: as the picture)": float(sharpness(every, one))}
+    if unit:  # something was taken
+        numbers |= {
+            "distance of the nearest answer": float(far.min()) / unit,
+            "of all answers, on average": float(far.mean()) / unit,
+            "between two answers": float(spread(every, judge)) / unit,
+        }
     deviation = answers.std(0).mean(0)
     differ = (deviation / deviation.max().clamp(min=1e-6)).numpy()
     return Restored(name, _pixels(truth), _pixels(left), [_pixels(answer) for answer in answers], differ, numbers)

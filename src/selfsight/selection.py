@@ -85,7 +85,8 @@ class Selection:
     def __call__(
         self, stack: Stack, gauge: Gauge, left: Tensor, truth: Tensor, seeds: Tensor, z: Tensor | None = None
     ) -> Chosen:
-        """What is left (N, C, S, S), the truth alike, candidates (N, L, K), embeddings (N, D) or None -> the chosen.
+        """What is left as `Stack.with_holes` gave it, the truth (N, C, S, S), candidates (N, L, K), embeddings (N, D)
+        or None -> the chosen.
 
         Only the first K_l candidates of level l are tried. The choice does not depend on the budget.
         """

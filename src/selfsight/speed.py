@@ -20,7 +20,7 @@ from selfsight.allocator import keep_memory
 from selfsight.batch import Batch, Now
 from selfsight.bf16 import bf16_is_native
 from selfsight.images.views import COMPILED
-from selfsight.plan import build, resident, solitary
+from selfsight.plan import batch_of, build, resident, solitary
 from selfsight.recipe import Precision, Recipe
 from selfsight.seeds import generator
 from selfsight.store import Store
@@ -63,7 +63,7 @@ def measure(recipe: Recipe, console: Console) -> Speed:
     """As bench_speed, with its parts."""
     keep_memory()
     store = store_of(recipe, console)
-    batch = min(recipe.batch_size // recipe.accumulate, len(learned_from(store)))
+    batch = batch_of(recipe, len(learned_from(store)), 1) // recipe.accumulate
     native: Precision = "bf16-mixed" if bf16_is_native() else "32-true"
     numbers = recipe.precision if recipe.precision != "auto" else native
     own = replace(recipe, precision=numbers, batch=batch, accumulate=1)

@@ -62,7 +62,8 @@ def bench_batch(recipe: Recipe, console: Console) -> tuple[list[Row], str]:
     best = next(row for row in rows if row.per_second >= NEAR * fastest)
     return rows, (
         f"--batch {best.setting} learns from {best.per_second:,.0f} images a second at {chosen}; the fastest, "
-        f"{fastest:,.0f}. Tasks that compare images with one another (SimCLR, VICReg) want 256 or more all the same."
+        f"{fastest:,.0f}. Tasks that compare images with one another (SimCLR, VICReg) want 256 or more all the same; "
+        f"without --batch {type(recipe.task).__name__} takes {recipe.task.usual_batch()}."
     )
 
 

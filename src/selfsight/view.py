@@ -27,6 +27,8 @@ class ViewSource(abc.ABC):
     """What every final says. See `images/views.py`."""
 
     choose: ClassVar[Choice] = "random"
+    mosaics: ClassVar[bool] = False
+    """Whether several pictures are laid into one of the inputs, to be taken apart by `embedded`."""
     learns: ClassVar[bool] = False
     """Whether `learn` does something."""
     weigh: ClassVar[float] = 0.0

@@ -281,7 +281,10 @@ def _record(run: Run, step: Step, company: Company | None) -> None:
 def _examine(bench: Bench, plan: Plan) -> None:
     """The pre-flight: some of the doctor's checks on this recipe, before its first step."""
     if bench.doctor != "off":
-        _tell(bench, preflight(bench.recipe, bench.store.images, bench.where, plan.steps))
+        _tell(
+            bench,
+            preflight(dataclasses.replace(bench.recipe, batch=plan.batch), bench.store.images, bench.where, plan.steps),
+        )
 
 
 def _tell(bench: Bench, findings: list[Finding]) -> None:

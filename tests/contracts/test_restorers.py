@@ -29,7 +29,7 @@ def asked(request, restorer):
     stack = restorer.build(channels, size, dim, seed=1).double()
     g = torch.Generator().manual_seed(0)
     left = torch.rand(3, channels, size, size, generator=g, dtype=torch.float64)
-    left = stack.shown(left, (torch.rand(3, 1, size, size, generator=g) < 0.5).double())
+    left = stack.with_holes(left, (torch.rand(3, 1, size, size, generator=g) < 0.5).double())
     return stack, left, torch.randn(3, dim, generator=g, dtype=torch.float64) if dim else None
 
 
@@ -43,7 +43,7 @@ def test_it_answers_at_every_level(asked):
     assert len(answers) == stack.levels == len(stack.sides)
     assert stack.sides[-1] == left.shape[-1]
     for answer, side in zip(answers, stack.sides, strict=True):
-        assert answer.shape == (3, left.shape[1] - stack.told, side, side)
+        assert answer.shape == (3, left.shape[1] - stack.sees_holes, side, side)
         assert ((answer >= 0) & (answer <= 1)).all()
 
 
@@ -96,7 +96,7 @@ def test_every_parameter_is_used_and_no_slope_is_infinite(asked):
 def test_under_autocast_pictures_keep_their_precision(asked):
     stack, left, z = asked
     stack, left, z = stack.float(), left.float(), None if z is None else z.float()
-    codes, gauge = drawn(stack), Pixels().build(left.shape[1] - stack.told)
+    codes, gauge = drawn(stack), Pixels().build(left.shape[1] - stack.sees_holes)
     wanted = stack(left, codes, z)
     with torch.autocast("cpu", torch.bfloat16):
         found = stack(left, codes, z)
@@ -149,7 +149,7 @@ def test_codes_come_to_matter(restorer, photographs):
     truth = torch.from_numpy(photographs).permute(0, 3, 1, 2).float() / 255
     left = truth.mean(1, keepdim=True).expand(-1, 3, -1, -1)
     stack, gauge, selection = restorer.build(3, 32), Pixels().build(3), Selection(codes=(8,))
-    left = stack.shown(left, torch.ones_like(left[:, :1]))  # told nothing, but that all is in doubt
+    left = stack.with_holes(left, torch.ones_like(left[:, :1]))  # told nothing, but that all is in doubt
     g = torch.Generator().manual_seed(0)
     optimizer = torch.optim.AdamW(stack.parameters(), lr=2e-3)
 

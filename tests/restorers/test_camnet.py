@@ -124,7 +124,7 @@ def test_pixels_become_channels_and_back():
 def test_what_is_known_is_kept_to_the_bit_and_what_is_hidden_is_not():
     stack = CamNet(predicts="hidden").build(3, 32)
     done = CutOut(filled="noise")(rand(4, 3, 32, 32), torch.Generator().manual_seed(1))
-    shown = stack.shown(done.images, done.where)
+    shown = stack.with_holes(done.images, done.where)
     codes = [stack.draw(4, torch.Generator().manual_seed(seed)) for seed in (0, 1)]
     one, other = (stack(shown, code)[-1] for code in codes)
     known, hidden = ((done.where == side).expand_as(one) for side in (0, 1))
@@ -144,7 +144,7 @@ def test_it_is_told_where_pixels_are_gone():
     left, where = torch.full((1, 3, 32, 32), 0.5), torch.zeros(1, 1, 32, 32)
     where[..., :16] = 1
     codes = stack.draw(1, torch.Generator().manual_seed(0))
-    one, other = (stack(stack.shown(left, here), codes)[-1] != 0.5 for here in (where, 1 - where))
+    one, other = (stack(stack.with_holes(left, here), codes)[-1] != 0.5 for here in (where, 1 - where))
     assert one[..., :16].any() and not one[..., 16:].any() and other[..., 16:].any() and not other[..., :16].any()
 
 

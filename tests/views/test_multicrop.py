@@ -12,9 +12,10 @@ from selfsight.errors import UserError
 from selfsight.images.views import Views
 from selfsight.recipe import Recipe
 from selfsight.seeds import generator
-from selfsight.tasks import VICReg
+from selfsight.tasks import Rotation, VICReg
+from selfsight.together import Together
 from selfsight.views import MultiCropViews
-from selfsight.views.multicrop import laid, taken_apart, windows
+from selfsight.views.multicrop import cut_windows, laid, taken_apart
 
 SAME = Views(crop=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0).gentle()
 
@@ -26,7 +27,7 @@ def batch_of(photographs, n=6):
 def test_windows_are_cut_from_their_image_and_lie_anywhere():
     """Each pixel of these images is its own place."""
     place = torch.arange(64).view(1, 1, 8, 8).expand(2, 3, 8, 8) + 100 * torch.arange(2).view(2, 1, 1, 1)
-    found = windows(place, 500, generator("windows"))
+    found = cut_windows(place, 500, generator("windows"))
     assert found.shape == (1000, 3, 4, 4)
     whose, corner = found[:, 0, 0, 0] // 100, found[:, 0, 0, 0] % 100
     assert torch.equal(whose, torch.arange(2).repeat_interleave(500))
@@ -54,7 +55,7 @@ def test_each_picture_is_embedded_by_itself(photographs):
     assert torch.allclose(found[:, 0], found[:, 1])
     draws = generator("x")
     views.views(batch.images.repeat_interleave(2, 0), draws)
-    right = encoder(windows(batch.images, 8, draws) / 255).unflatten(0, (6, 8))
+    right = encoder(cut_windows(batch.images, 8, draws) / 255).unflatten(0, (6, 8))
     assert torch.allclose(found[:, 2:], right, atol=1e-5)
 
 
@@ -64,16 +65,20 @@ def test_numbers_that_cannot_be_laid(settings, says):
         MultiCropViews(**settings)
 
 
-def test_odd_sides_and_encoders_of_one_side_are_refused(photographs):
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "convnext_atto"])
+def test_odd_sides_and_encoders_of_one_side_are_refused(photographs, name):
     views = MultiCropViews()
     odd = Batch(torch.zeros(2, 3, 31, 31, dtype=torch.uint8), torch.arange(2))
     with pytest.raises(UserError, match="even side, not 31 x 31 pixels"):
         views.example(odd, generator("x"))
-    encoder = Timm(name="vit_tiny_patch16_224").build(3, 32)
-    with pytest.raises(UserError, match="takes pictures of 32 pixels alone"):
+    encoder = Timm(name=name).build(3, 32)
+    with pytest.raises(UserError, match="small pictures, of 16 pixels"):
         views.embedded(encoder, views.example(batch_of(photographs, 2), generator("x")).inputs)
 
 
-def test_the_doctor_takes_no_mosaic_for_a_view(photo_folder):
-    recipe = Recipe(data=photo_folder, task=VICReg(views=MultiCropViews()), encoder=Small(width=4), size=32)
+@pytest.mark.parametrize("beside", [(), (Rotation(),)])
+def test_the_doctor_takes_no_mosaic_for_a_view(photo_folder, beside):
+    tasks = (VICReg(views=MultiCropViews()), *beside)
+    task = Together(tasks=tasks) if beside else tasks[0]
+    recipe = Recipe(data=photo_folder, task=task, encoder=Small(width=4), size=32)
     assert program_of_recipe(recipe).views is None

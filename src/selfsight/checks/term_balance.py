@@ -23,8 +23,9 @@ SMALL = 1e-3
 """Of the largest term's gradient: less than that in every batch is called dominated."""
 MOST = 6
 """Terms that are taken apart."""
-WALKED = ("AddBackward", "SubBackward", "MulBackward", "DivBackward", "NegBackward")
-"""Of several inputs the first two alone: a product, or a quotient, has no terms."""
+SUMS = ("AddBackward", "SubBackward")
+SCALES = ("MulBackward", "DivBackward", "NegBackward")
+"""Of one input with a gradient: the other is a constant. A product or quotient of two has no terms."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class TermBalance(Check):
     thousandth of the largest. Never an alarm: a hinge may rest at 0, and a regulariser be small on purpose.
     Matters: Summing one term over pixels and averaging another over examples differs by a factor of thousands.
     Cure: Average all terms over the same things, then weigh them.
-    Blind: Terms that are stacked or concatenated before they are added; the balance later in training.
+    Blind: Terms that are stacked or concatenated before they are added, or of a sum that is multiplied or divided by
+    something that learns; the balance later in training.
     """
 
     code = "L306"
@@ -109,7 +111,7 @@ def _terms(node: Any) -> list[tuple[Any, int]]:
 
 def _sums(node: Any) -> bool:
     """Whether it adds what comes in, or changes the one thing that does by a constant."""
-    return bool(node.name().startswith(WALKED[:2] if _several(node) else WALKED))
+    return bool(node.name().startswith(SUMS if _several(node) else SUMS + SCALES))
 
 
 def _several(node: Any) -> bool:

@@ -16,10 +16,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from selfsight.corruption import Corruption, nowhere
-from selfsight.described import anchor
 from selfsight.encoder import Encoder
 from selfsight.errors import UserError
 from selfsight.frozen import Frozen, mark, state
+from selfsight.places import anchor
 from selfsight.speller import Speller, Spelling
 
 

@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from selfsight.described import anchor
 from selfsight.distance import Distance, Gauge
 from selfsight.encoder import Encoder, read_weights
 from selfsight.encoders import stored
 from selfsight.maths.distances import maps_apart, pixels_apart, unit_maps
+from selfsight.places import anchor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,6 @@ Shapes: N pictures, K answers to each, C channels (1 or 3), s side.
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,11 +21,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from selfsight.described import anchor
 from selfsight.distance import Distance, Gauge
 from selfsight.encoder import Encoder
 from selfsight.errors import UserError
 from selfsight.maths.distances import maps_apart, unit_maps
+from selfsight.places import anchor, mark_of
 
 CUTS = (0, 4, 9, 16, 23, 30)
 """Layers of torchvision's `features` at whose ends the five maps are taken: relu1_2, 2_2, 3_3, 4_3, 5_3."""
@@ -48,7 +47,7 @@ class LPIPS(Distance):
 
     def reads(self) -> str:
         files = [path for path in (self.vgg, self.linear) if path and Path(path).is_file()]
-        return " ".join(hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest() for path in files)
+        return " ".join(map(mark_of, files))
 
     def build(self, channels: int, encoder: Encoder | None = None) -> Gauge:
         from torchvision.models import vgg

@@ -48,8 +48,10 @@ def program_of_recipe(recipe: Recipe, planned: int | None = None) -> Program:
 
 def program_of_run(run: Run, data: Any = None) -> Program:
     """The training that made a run, from its beginning. data: other images than its own."""
+    plan = run.json("plan")
     layers = [run.json("recipe"), *([{"data": str(data)}] if data is not None else [])]
-    return program_of_recipe(configure(*layers), run.json("plan").get("steps"))
+    layers += [{"batch": plan["batch"]}] if "batch" in plan else []
+    return program_of_recipe(configure(*layers), plan.get("steps"))
 
 
 def program_on(recipe: Recipe, images: np.ndarray, where: np.ndarray, planned: int | None = None) -> Program:
@@ -67,7 +69,7 @@ def program_on(recipe: Recipe, images: np.ndarray, where: np.ndarray, planned: i
         return task.loss(_asked(model, task.predict, example), example).loss
 
     first = next(batches())
-    laid = getattr(getattr(task, "views", None), "shown", lambda: 2)() != 2  # several in one picture
+    laid = any(getattr(getattr(one, "views", None), "mosaics", False) for one in getattr(task, "tasks", (task,)))
     pairs = first.answer is None and first.inputs.shape[1] == 2 and not laid
     twin = "twin" in build(recipe, size, channels).parts
     return Program(

@@ -136,15 +136,15 @@ class Scales(Stack):
         said = said.to(left.dtype)  # under autocast, pictures keep their precision
         said = unfold(said.add_(self._base(scale, fold(inside(left), scale.fold), state)), scale.fold)
         last = l + 1 == self.levels
-        if self.colour or self.told:
-            answer = _filled(inside(left), said) if self.told else _coloured(inside(left), said)
+        if self.colour or self.sees_holes:
+            answer = _filled(inside(left), said) if self.sees_holes else _coloured(inside(left), said)
             return outside(answer), () if last else (features, outside(answer), outside(said))
         answer = Held.apply(said) if torch.is_grad_enabled() else said.clamp_(0, 1)
         return outside(answer), () if last else (features, outside(answer), outside(answer - inside(left)))
 
     def _base(self, scale: Any, folded: Tensor, state: State | None) -> Tensor:
         """What a level's changes are added to, folded."""
-        base = folded.new_zeros(()) if self.colour or self.told else folded
+        base = folded.new_zeros(()) if self.colour or self.sees_holes else folded
         if state is None:
             return base
         more = F.interpolate(state[2], scale_factor=scale.fold, mode="bilinear", align_corners=False)
@@ -152,7 +152,7 @@ class Scales(Stack):
 
     def glances(self, left: Tensor) -> bool:
         there = COMPILED and bf16_is_native(left.device.type) and self.lengths[0] > 0
-        there = there and not (self.colour or self.told)
+        there = there and not (self.colour or self.sees_holes)
         return there and left.device.type == "cpu" and left.dtype == torch.float32
 
     @torch.no_grad()

@@ -106,7 +106,7 @@ class Restore(Task):
         left = flat(example).to(next(stack.parameters()))
         z = model.encoder(left)
         seeds, told = self._chosen(model, example, z.detach())
-        answers = stack(stack.shown(left, example.extras["where"]), stack.codes(seeds), z)
+        answers = stack(stack.with_holes(left, example.extras["where"]), stack.codes(seeds), z)
         pairs = zip(answers, stack.pictures(left), strict=True)
         changes = {f"change {l}": answer - shown for l, (answer, shown) in enumerate(pairs)}
         # in halves, each a whole number below 2^16: mixed precision hands every prediction on in 32 bits
@@ -132,7 +132,7 @@ class Restore(Task):
             known, before = cache.knows(example.index).cpu() & due, seeds.clone()
         if due.any():
             rows, far = due.to(left.device), gauge(self.distance, left.shape[1]).to(left.device)
-            shown = stack.shown(left[rows], example.extras["where"][rows])
+            shown = stack.with_holes(left[rows], example.extras["where"][rows])
             chosen = self.selection(stack, far, shown, truth[rows], fresh[due], z[rows])
             seeds[due], told[rows] = chosen.seeds, torch.stack([chosen.least.sum(1), chosen.mean.sum(1)], 1).to(told)
         tried = {"tried": due.to(told), "least": told[:, 0], "mean": told[:, 1]}
@@ -184,7 +184,7 @@ class Restore(Task):
             return {}
         truth = images.to(next(stack.parameters())) / 255
         done = self.corruption(truth, generator("judged", "taken"))
-        left, shown = done.images, stack.shown(done.images, done.where)
+        left, shown = done.images, stack.with_holes(done.images, done.where)
         seeds, z = stack.seeds(len(left), JUDGED, generator("judged", "ways")), model.encoder(left)
         answers = torch.stack([stack(shown, stack.codes(seeds[:, :, k]), z)[-1].float() for k in range(JUDGED)], 1)
         judge = gauge(self.distance, left.shape[1]).to(left.device)

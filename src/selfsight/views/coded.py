@@ -20,10 +20,10 @@ from torch import Generator, Tensor, nn
 from selfsight import answerer
 from selfsight.answerer import Precision
 from selfsight.batch import Batch, Example
-from selfsight.described import anchor
 from selfsight.errors import UserError
 from selfsight.frozen import mark
 from selfsight.images.views import Views
+from selfsight.places import anchor
 from selfsight.policy import Policy, Reward, action_of, reward_of
 from selfsight.restorer import SEEDS
 from selfsight.view import ViewSource

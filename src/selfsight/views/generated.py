@@ -25,10 +25,10 @@ from selfsight import answerer, frozen, imagined
 from selfsight.answerer import Answerer, Precision
 from selfsight.batch import Batch, Example
 from selfsight.corruption import Corruption
-from selfsight.described import anchor
 from selfsight.errors import UserError
 from selfsight.images.views import Views
 from selfsight.imagined import Answers
+from selfsight.places import anchor
 from selfsight.restorer import SEEDS
 from selfsight.view import Choice, ViewSource
 

@@ -31,10 +31,10 @@ from selfsight.answerer import Precision
 from selfsight.batch import Batch, Example
 from selfsight.corruption import Corrupted, Corruption
 from selfsight.corruptions import Chain, CowMask, CropOut, CutOut, Decolour, Downsample
-from selfsight.described import anchor
 from selfsight.errors import UserError
 from selfsight.frozen import mark
 from selfsight.images.views import Views
+from selfsight.places import anchor
 from selfsight.policy import Policy, Reward, action_of, reward_of
 from selfsight.restorer import SEEDS
 from selfsight.view import ViewSource

@@ -28,20 +28,21 @@ TILES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class MultiCropViews(ViewSource):
-    """Good where steps are dear and parts tell what the whole is. Poor on images of few pixels, whose quarters show
-    nothing; and encoders that take one side alone, as most transformers, cannot be asked."""
+    """Meant for where steps are dear and parts tell what the whole is. Poor on images of few pixels, whose quarters
+    show nothing; and encoders that take one side alone, as most transformers, cannot be asked."""
 
     choose: ClassVar[Choice] = "all"
+    mosaics: ClassVar[bool] = True
 
     large: int = 1
     """Pictures of the full side of each image; at least 1."""
     small: int = 4
     """Pictures of half the side, a multiple of 4; each costs a quarter."""
     views: Views = Views()
-    """What may change between the large pictures."""
+    """What may change between the large ones."""
     windows: Views = Views()
-    """What may change between windows, whose side is half the image's: with crop (0.2, 1.0) a small picture shows 5 to
-    25 % of the image."""
+    """What may change between the small ones, which are views of windows of half the side: with crop (0.2, 1.0) each
+    shows 5 to 25 % of the image."""
 
     def __post_init__(self) -> None:
         if self.large < 1 or self.small < TILES or self.small % TILES:
@@ -55,21 +56,24 @@ class MultiCropViews(ViewSource):
         if side != wide or side % 2:
             raise UserError(f"Small pictures need images of an even side, not {wide} x {side} pixels: give --size 32.")
         large = self.views(images.repeat_interleave(self.large, 0), generator)
-        small = self.windows(windows(images, self.small, generator), generator)
+        small = self.windows(cut_windows(images, self.small, generator), generator)
         pictures = [large.unflatten(0, (n, self.large)), laid(small.unflatten(0, (n, self.small)))]
         return Example(inputs=torch.cat(pictures, 1), index=batch.index)
 
     def embedded(self, encoder: nn.Module, pictures: Tensor) -> Tensor:
-        n = len(pictures)
-        parts = [pictures[:, : self.large], taken_apart(pictures[:, self.large :])]
+        n, small = len(pictures), taken_apart(pictures[:, self.large :])
+        found = encoder(pictures[:, : self.large].flatten(0, 1)).unflatten(0, (n, -1))
         try:
-            found = [encoder(part.flatten(0, 1)).unflatten(0, (n, part.shape[1])) for part in parts]
-        except AssertionError as error:  # timm's transformers check the side so
+            more = encoder(small.flatten(0, 1)).unflatten(0, (n, -1))
+        except torch.OutOfMemoryError:
+            raise
+        except (AssertionError, RuntimeError, ValueError) as error:
+            side = small.shape[-1]
             raise UserError(
-                f"This encoder takes pictures of {pictures.shape[-1]} pixels alone, and small ones have half of that: "
-                f"take a convolutional one, or --views ordinary. ({error})"
+                f"This encoder cannot be asked about small pictures, of {side} pixels: take another one, as the "
+                f"default, a larger --size, or --views ordinary. ({str(error).splitlines()[0]})"
             ) from error
-        return torch.cat(found, 1).flatten(0, 1)
+        return torch.cat([found, more], 1).flatten(0, 1)
 
     def shown(self) -> int:
         return self.large + self.small
@@ -78,7 +82,7 @@ class MultiCropViews(ViewSource):
         return f"one image: {self.large} large and {self.small} small views"
 
 
-def windows(images: Tensor, count: int, generator: Generator) -> Tensor:
+def cut_windows(images: Tensor, count: int, generator: Generator) -> Tensor:
     """`count` windows of half the side of each image, each place as likely: (N, C, S, S) -> (N count, C, S/2, S/2)."""
     n, channels, side, _ = images.shape
     half = side // 2
