@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, kw_only=True)
 class Refresh:
-    """Good: the defaults of Adaptive IMLE's authors. With staleness=0 and forced=1 every visit chooses anew."""
+    """Good: the defaults of Adaptive IMLE's authors. With staleness=0 and forced=1 every other visit chooses
+    anew, and those between of images that came nearer."""
 
     threshold: float | None = None
     """First threshold of each image, in units of the distance summed over levels; None: any distance is below it."""
