@@ -45,16 +45,24 @@ class Answerer:
     @staticmethod
     def open(path: str | os.PathLike[str]) -> Answerer:
         """Raises UserError where there is no run, where it is not one of a restorer, or has no checkpoint yet."""
+        if (Path(path) / "answers.json").exists():
+            raise UserError(f"{path} holds kept answers, and a restorer is wanted here: give the run that made them.")
         found = Frozen.open(
             path,
             lambda task: isinstance(getattr(task, "restorer", None), Restorer),
             _restorer,
             "restores nothing: give a run of `selfsight pretrain --task Restore`",
         )
-        named = json.dumps([str(found.run.path.resolve()), found.file.name])
-        return Answerer(
-            found.task, found.encoder, cast(Stack, found.parts["restorer"]), named, tuple(doubts(found.run))
+        named, stack = (
+            json.dumps([str(found.run.path.resolve()), found.file.name]),
+            cast(Stack, found.parts["restorer"]),
         )
+        against = doubts(found.run)
+        if not any(stack.lengths):
+            against.append(
+                "This restorer was trained without codes (ways false): all its answers to a picture are one."
+            )
+        return Answerer(found.task, found.encoder, stack, named, tuple(against))
 
     @property
     def corruption(self) -> Corruption:

@@ -15,7 +15,7 @@ NEAREST, RANDOM, APART = (
     "distance between two answers",
 )
 """Of a trained restorer, in units of the distance of what was left: what scores.json says under "answers"."""
-DOUBTS = ("G001", "G002")
+DOUBTS = ("G001", "G002", "G003")
 """Codes of findings that a restorer's answers are not to be used."""
 POLICIES = ("P001", "P002", "P003")
 """Codes of findings that a policy chose nothing worth its name, or over its budget."""
@@ -30,6 +30,8 @@ ONE = 0.01
 """Distance between two answers in units of that of what was left. Trained on one code for 400 steps, which leads to one
 answer, it was 0.0004 to 0.0047; on five and eight, 0.039 and more (benchmarks/results/restore.json);
 four times smaller and with softer codes, on eight, 0.031 and more (restore_x4.json), untrained 0.042."""
+NOTHING = 0.001
+"""Share of a picture that is removed, in the mean of LATE steps: gray pictures lose none of it with their colour."""
 NOISE = 5.0
 """Distance of a random answer in units of that of what was left. An untrained restorer's was at 2; of all that were
 trained, for few steps with 50 codes on colour, the worst at 3.0."""
@@ -48,7 +50,17 @@ TRIED = 100
 
 def plain_findings(run: Run, across: int) -> list[dict[str, Any]]:
     """Findings of a run that has ended. across: groups of equal images that lie in different splits."""
-    found = [_constant_answer(run), _no_better(run), _shared(across), *_restorer(run), *_answers(run), *_policy(run)]
+    if nothing := _nothing_taken(run):  # then no distance says anything
+        found = [nothing, _no_better(run), _shared(across)]
+    else:
+        found = [
+            _constant_answer(run),
+            _no_better(run),
+            _shared(across),
+            *_restorer(run),
+            *_answers(run),
+            *_policy(run),
+        ]
     return list({finding["code"]: finding for finding in found if finding}.values())
 
 
@@ -135,6 +147,18 @@ def _restorer(run: Run) -> list[dict[str, Any]]:
             _noise(f"A random answer is {typical:.1f} times as far from the truth as the usual change would be")
         )
     return found
+
+
+def _nothing_taken(run: Run) -> dict[str, Any] | None:
+    """A restorer had nothing to restore."""
+    task, late = _settings((run.json("recipe") or {}).get("task")), _late(run, "explained", "differ", "removed")
+    if "tasks" in task or not late or late["removed"] >= NOTHING:
+        return None
+    sentence = f"The corruption took {late['removed']:.1%} of these pictures away: there was nothing to restore."
+    cure = (
+        "Colour can be taken from pictures in colour alone, detail from such as have it: choose another --corruption."
+    )
+    return _finding("G003", sentence, cure)
 
 
 def _one(sentence: str) -> dict[str, Any]:

@@ -178,14 +178,28 @@ def build(recipe: Recipe, size: int, channels: int) -> Model:
 def start(recipe: Recipe, plan: Plan, fabric: Fabric, model: Model | None = None) -> State:
     """A training at step 0."""
     model = model or build(recipe, plan.size, plan.channels)
-    return State(recipe.task, model, recipe.optimizer, fabric, steps=plan.steps, seed=recipe.seed, growth=recipe.growth)
+    return state_of(recipe, model, fabric, plan.steps)
+
+
+def state_of(recipe: Recipe, model: Model, fabric: Fabric, steps: int) -> State:
+    """A training of `model` as the recipe has it, at step 0."""
+    return State(
+        recipe.task,
+        model,
+        recipe.optimizer,
+        fabric,
+        steps=steps,
+        seed=recipe.seed,
+        growth=recipe.growth,
+        fused=recipe.fused,
+    )
 
 
 def _require_growable(recipe: Recipe, images: np.ndarray, where: np.ndarray) -> None:
     """Raises UserError where the encoder or the task cannot be asked about smaller pictures."""
     fabric = solitary("32-true")
     model = build(recipe, images.shape[1], images.shape[3])
-    state = State(recipe.task, model, recipe.optimizer, fabric, steps=1000, seed=recipe.seed, growth=recipe.growth)
+    state = state_of(recipe, model, fabric, 1000)
     try:
         advance(state, [resident(fabric, images, where[:16])])
     except (RuntimeError, ValueError, AssertionError, TypeError) as error:
@@ -225,15 +239,7 @@ def time_steps(
     sides = len(recipe.growth) + 1
     enough = TIMED_SECONDS * len(precisions) if len(precisions) > 1 else ALONE_SECONDS
     states = {
-        precision: State(
-            recipe.task,
-            build(recipe, images.shape[1], images.shape[3]),
-            recipe.optimizer,
-            solitary(precision),
-            steps=1000,
-            seed=recipe.seed,
-            growth=recipe.growth,
-        )
+        precision: state_of(recipe, build(recipe, images.shape[1], images.shape[3]), solitary(precision), 1000)
         for precision in precisions
     }
     part = batch // recipe.accumulate // int(os.environ.get("WORLD_SIZE", 1))

@@ -84,7 +84,9 @@ def kept(recipe: Recipe, size: int, channels: int, n: int, reads: Mapping[str, s
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
         "threads": torch.get_num_threads(),
         "versions": [__version__, torch.__version__, *map(version, ("timm", "lightning-fabric", "numba"))],
-        "step": [to_json(part) for part in (recipe.task, recipe.backbone, recipe.optimizer, recipe.growth)],
+        "step": [
+            to_json(part) for part in (recipe.task, recipe.backbone, recipe.optimizer, recipe.growth, recipe.fused)
+        ],
         "reads": dict(reads),
         "batch": [n, recipe.accumulate, channels, size],
     }

@@ -20,7 +20,7 @@ from selfsight.allocator import keep_memory
 from selfsight.batch import Batch, Now
 from selfsight.bf16 import bf16_is_native
 from selfsight.images.views import COMPILED
-from selfsight.plan import batch_of, build, resident, solitary
+from selfsight.plan import batch_of, build, resident, solitary, state_of
 from selfsight.recipe import Precision, Recipe
 from selfsight.seeds import generator
 from selfsight.store import Store
@@ -115,7 +115,7 @@ def _others(recipe: Recipe, images: int) -> dict[str, Recipe]:
 def _state(recipe: Recipe, store: Store) -> State:
     _, side, _, channels = store.images.shape
     model = build(recipe, side, channels)
-    return State(recipe.task, model, recipe.optimizer, solitary(recipe.precision), steps=STEPS, seed=recipe.seed)
+    return state_of(recipe, model, solitary(recipe.precision), STEPS)
 
 
 def _whole(recipe: Recipe, store: Store) -> Timed:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from torch import Tensor
 from selfsight.batch import Batch, Example, Now
 from selfsight.growth import shrunk, side
 from selfsight.optimizer import Optimization
+from selfsight.quick import quicken
 from selfsight.seeds import generator, seed_of
 from selfsight.task import Model, Task
 
@@ -67,11 +69,14 @@ class State:
         seed: int,
         growth: tuple[float, ...] = (),
         channels_last: bool = True,
+        fused: bool = True,
     ) -> None:
         self.task, self.optimization, self.fabric, self.growth = task, optimization, fabric, growth
         self.steps, self.seed, self.step = steps, seed, 0
         self.measured: dict[str, float] = {}
         self.model = model.to(memory_format=torch.channels_last) if channels_last else model
+        if fused:
+            quicken(self.model)
         self.optimizer = optimization.build(self.model, task.rates())
         self.wrapped, self.engine = fabric.setup(self.model, self.optimizer)
         self.model.train()
@@ -114,8 +119,13 @@ def order(seed: int, step: int, count: int, batch: int) -> np.ndarray:
     """
     per_epoch = count // batch
     epoch, place = divmod(step, per_epoch)
-    shuffled = np.random.default_rng(seed_of(seed, "order", epoch)).permutation(count)
-    return shuffled[place * batch : (place + 1) * batch]
+    return _shuffled(seed, epoch, count)[place * batch : (place + 1) * batch].copy()
+
+
+@lru_cache(maxsize=2)
+def _shuffled(seed: int, epoch: int, count: int) -> np.ndarray:
+    """Kept while an epoch lasts: of a million images it takes longer than to fetch a batch of them."""
+    return np.random.default_rng(seed_of(seed, "order", epoch)).permutation(count)
 
 
 def train(state: State, images: np.ndarray, where: np.ndarray, *, batch: int, accumulate: int = 1) -> Iterator[Step]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from selfsight.check import Component, Finding, Grade
-from selfsight.findings import ALIKE, ANOTHERS, BOUND, EVEN, LATE, MOST, NOISE, ONE, OVER, PLAIN, TRIED
+from selfsight.findings import ALIKE, ANOTHERS, BOUND, EVEN, LATE, MOST, NOISE, NOTHING, ONE, OVER, PLAIN, TRIED
 from selfsight.run import Run
 
 
@@ -75,6 +75,13 @@ TOLD = (
         "Of very many answers of noise one is near by chance, so that the loss falls while no answer is worth showing.",
         "Train longer, or draw fewer codes.",
         "Answers that are plausible and wrong: a distance to one truth cannot tell.",
+    ),
+    Told(
+        "G003", "nothing to restore", "model", "nothing-removed",
+        f"In training, the corruption took less than {NOTHING:.1%} of a picture away on average.",
+        "The loss is told in units of what was taken: of nothing, every answer is far too far away.",
+        "Choose a corruption that these pictures can suffer: colour can be taken from pictures in colour alone.",
+        "Pictures of which one in a thousand is hit: raise chance.",
     ),
     Told(
         "P001", "policy at its bound", "model", "policy-at-bound",

@@ -92,9 +92,10 @@ class CamNet(Restorer):
             raise ValueError(f"colour is predicted for 3 channels, and these pictures have {channels}: take picture")
         sides = halved(size, self.coarsest)
         if sides[0] >= 4 * self.coarsest:
+            fits = next(side for side in range(size, 0, -1) if halved(side, self.coarsest)[0] < 4 * self.coarsest)
             raise ValueError(
                 f"a picture of {size} pixels cannot be halved down to {self.coarsest} or a little more, only to "
-                f"{sides[0]}: take {2 ** (len(sides) - 1) * 4 * (sides[0] // 4)} pixels"
+                f"{sides[0]}: take {fits} pixels"
             )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

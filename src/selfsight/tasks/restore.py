@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from selfsight.batch import Batch, Example, Now, Outcome, Prediction
 from selfsight.codes import CodeCache, Refresh
-from selfsight.corruption import Corrupted, Corruption
+from selfsight.corruption import Corrupted, Corruption, kinds
 from selfsight.corruptions import Chain, Decolour, Downsample
 from selfsight.distance import Distance, Gauge
 from selfsight.distances import Pixels
@@ -47,6 +47,8 @@ JUDGED = 8
 """Answers to a picture by which a trained restorer is judged, their codes drawn as whoever uses it draws them."""
 LEAST = 1e-6
 """No distance counts as less, where nothing was taken away."""
+LEAST_UNIT = 1e-4
+"""No unit of the loss is less, as where no picture of a batch was hit: a change by a hundredth of full brightness."""
 
 
 @functools.lru_cache(maxsize=4)
@@ -79,12 +81,18 @@ class Restore(Task):
         if self.memory < 1:
             raise ValueError(f"memory is a number of images, at least 1, not {self.memory}")
         self.suited()  # what it cannot do is said at once
+        if getattr(self.restorer, "predicts", "") == "colour" and "Decolour" not in kinds(self.corruption):
+            raise ValueError(
+                "predicts colour leaves lightness as it is, for corruptions that take colour away, and "
+                f"{type(self.corruption).__name__} does not: take auto"
+            )
 
     def suited(self) -> Restorer:
         """The restorer, settled for the corruption where its fields leave something open."""
         return self.restorer.suited(self.corruption.hides())
 
     def parts(self, encoder: Encoder) -> dict[str, nn.Module]:
+        gauge.cache_clear()  # an earlier training in this process may have read what has changed since
         gauge(self.distance, encoder.channels)  # what it lacks is said before the training
         stack = self.suited().build(encoder.channels, encoder.size, encoder.dim, int(torch.randint(SEEDS, (1,))))
         codes = {"codes": CodeCache(self.memory, stack.levels, self.remember)} if self.remember else {}
@@ -143,13 +151,13 @@ class Restore(Task):
     def loss(self, prediction: Prediction, example: Example) -> Outcome:
         far, unit = self._distances(prediction, example)
         n = len(far)  # of which each has a share in the mean that it is held against: n / (n - 1), as in a variance
-        usual = (unit.detach().sum(1).mean() * n / max(1, n - 1)).clamp(min=LEAST)
+        usual = (unit.detach().sum(1).mean() * n / max(1, n - 1)).clamp(min=LEAST_UNIT)
         loss = far.sum(1).mean() / usual
         tried = (prediction["tried"] > 0.5).float()
         least, mean = ((prediction[name].detach() * tried).sum().float() for name in ("least", "mean"))
         told = {"explained": 1 - loss.detach(), "differ": (mean - least) / mean.clamp(min=LEAST), "tried": tried.mean()}
         share = usual * tried.sum().clamp(min=1)  # all are 0 where nobody tried
-        told |= {"nearest": least / share, "random": mean / share}
+        told |= {"nearest": least / share, "random": mean / share, "removed": example.extras["removed"].float().mean()}
         if "again" in prediction:
             again, changed = (prediction[name].detach().float() for name in ("again", "changed"))
             told["changed"] = changed.sum() / again.sum().clamp(min=1)

@@ -1,0 +1,84 @@
+"""timm's residual networks with `convolved` and `normed` for their layers, which keep their names.
+
+Imports timm; see `quick.py`. Shapes: N images, C channels, H W.
+"""
+
+from __future__ import annotations
+
+from timm.models.resnet import BasicBlock, Bottleneck, ResNet
+from torch import Tensor, nn
+
+from selfsight.convolved import convolved
+from selfsight.normed import normed, normed_for_two
+
+BESIDE = ("drop_block", "aa", "se", "drop_path")
+"""What may stand between a block's layers; only blocks without any are quickened."""
+
+
+class QuickBasicBlock(BasicBlock):
+    """conv, norm, ReLU, conv, norm, plus the shortcut, ReLU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C', H', W')."""
+        return super().forward(x) if is_heard(self) else self.twice(x, x)[0]
+
+    def twice(self, x: Tensor, again: Tensor) -> tuple[Tensor, Tensor]:
+        """`again` is x for the shortcut; both results are what `forward` gives."""
+        inner = normed(self.bn1, self.act1, convolved(self.conv1, x))
+        return normed_for_two(self.bn2, self.act2, convolved(self.conv2, inner), _shortcut(self, again))
+
+
+class QuickBottleneck(Bottleneck):
+    """conv, norm, ReLU twice; conv, norm, plus the shortcut, ReLU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C', H', W')."""
+        return super().forward(x) if is_heard(self) else self.twice(x, x)[0]
+
+    def twice(self, x: Tensor, again: Tensor) -> tuple[Tensor, Tensor]:
+        """`again` is x for the shortcut; both results are what `forward` gives."""
+        inner = normed(self.bn1, self.act1, convolved(self.conv1, x))
+        inner = normed(self.bn2, self.act2, convolved(self.conv2, inner))
+        return normed_for_two(self.bn3, self.act3, convolved(self.conv3, inner), _shortcut(self, again))
+
+
+class QuickResNet(ResNet):
+    """The stem, conv, norm, ReLU, pooling, and then block after block, each with two users of its result."""
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C', H', W')."""
+        blocks = [block for stage in (self.layer1, self.layer2, self.layer3, self.layer4) for block in stage]
+        quick = all(isinstance(block, (QuickBasicBlock, QuickBottleneck)) for block in blocks)
+        if not quick or self.grad_checkpointing or is_heard(self):
+            return super().forward_features(x)
+        x, again = normed_for_two(self.bn1, self.act1, self.conv1(x))
+        if not isinstance(self.maxpool, nn.Identity):
+            x = again = self.maxpool(x)
+        for block in blocks:
+            x, again = block.twice(x, again)
+        return x
+
+
+QUICK = {BasicBlock: QuickBasicBlock, Bottleneck: QuickBottleneck, ResNet: QuickResNet}
+
+
+def is_plain(module: nn.Module) -> bool:
+    """Whether what a quick class leaves out is not there."""
+    return isinstance(module, ResNet) or all(
+        isinstance(getattr(module, name, None), (nn.Identity, type(None))) for name in BESIDE
+    )
+
+
+def is_heard(module: nn.Module) -> bool:
+    """Whether someone waits for layers of it to be called, as the doctor's instruments do."""
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(layer, kind) for layer in module.modules() for kind in kinds)
+
+
+def _shortcut(block: BasicBlock | Bottleneck, x: Tensor) -> Tensor:
+    if block.downsample is None:
+        return x
+    *before, last = block.downsample.children()
+    for layer in before:
+        x = convolved(layer, x)
+    return normed(last, None, x)

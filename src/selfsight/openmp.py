@@ -1,0 +1,55 @@
+"""Compiled work on the threads that torch itself computes with.
+
+After each of its calls torch's threads spin for a while, and threads of one's own beside them get half a processor. The
+OpenMP library that torch brought along takes work from anyone (`GOMP_parallel`, of GNU's, which LLVM's and Intel's have
+too), so the same threads do it. Where there is none, the work is done by the caller's thread.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+LIBRARY = re.compile(r"lib(?:gomp|omp|iomp5)\b")
+MAPS = Path("/proc/self/maps")
+
+
+def run(work: Any, job: np.ndarray) -> None:
+    """Calls `work`, a numba cfunc of one pointer, with the address of `job` in each of torch's threads at once. It has
+    to share the work out by what it finds there, and to get all of it done by however few calls."""
+    start, threads = _start(), torch.get_num_threads()
+    if start is None or threads == 1:
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(work.address)(job.ctypes.data)
+    else:
+        start(work.address, job.ctypes.data, threads, 0)
+
+
+def is_shared() -> bool:
+    """Whether torch's threads can be had."""
+    return _start() is not None
+
+
+@functools.cache
+def _start() -> Callable[..., Any] | None:
+    """GOMP_parallel(function, argument, threads, flags) of the library that torch has loaded; None without one."""
+    try:
+        lines = MAPS.read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return None
+    mapped = {line.split(maxsplit=5)[-1] for line in lines if "/torch" in line}
+    for path in sorted(mapped):
+        if LIBRARY.match(Path(path).name):
+            try:
+                start: Any = ctypes.CDLL(path).GOMP_parallel
+            except (OSError, AttributeError):
+                continue
+            start.argtypes, start.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
+            return start
+    return None

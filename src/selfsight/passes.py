@@ -1,0 +1,236 @@
+"""The passes over memory that batch normalisation and its neighbours need in bf16, compiled for this processor.
+
+torch normalises, adds and cuts off one after the other; where a processor multiplies matrices as fast as it reads
+memory, these take half of a step. Here each pass does all that the data it reads allow, on torch's own threads
+(`selfsight.openmp`). Compiled by numba, kept as `selfsight.compiled` is. What is not a number stays none.
+
+A job is a row of int64: how many parts were taken, which pass, parts, rows M, columns C, then addresses. All maps
+are (M, C), of uint16 that are the upper halves of float32. Sums are of each part apart, so that they do not depend on
+how many threads there are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import carray, cfunc, njit, types
+from numba.extending import intrinsic
+
+ZERO = np.float32(0)
+SIXTEEN, HALF = np.uint32(16), np.uint32(0x8000)
+NONE = np.uint16(0)
+RUN = 128
+"""Rows that are summed in float32 before they join a sum in float64."""
+COUNTER, WHAT, PARTS, ROWS, COLUMNS, FIRST = range(6)
+MOST = 8
+"""Addresses of a job."""
+SUM, SCALE, JOIN, SUM_BACK, MASK_AND_SUM_BACK, SCALE_BACK = range(6)
+KIND = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
+"""Not the whole of fast mathematics: that may take it for granted that every number is one."""
+_quick = njit(**KIND)
+
+
+def job(what: int, parts: int, rows: int, columns: int, *addresses: int) -> np.ndarray:
+    """A pass that is to be made, for `work`; addresses in the order of `_one_part`."""
+    return np.array([0, what, parts, rows, columns, *addresses, *[0] * (MOST - len(addresses))], np.int64)
+
+
+@intrinsic
+def _float(context: Any, bits: Any) -> Any:
+    return types.float32(types.uint32), lambda _, builder, __, given: builder.bitcast(given[0], ir.FloatType())
+
+
+@intrinsic
+def _bits(context: Any, number: Any) -> Any:
+    return types.uint32(types.float32), lambda _, builder, __, given: builder.bitcast(given[0], ir.IntType(32))
+
+
+def _pointer(kind: Any, to: Any) -> Any:
+    """An address -> a pointer to numbers of that kind."""
+
+    @intrinsic
+    def made(context: Any, address: Any) -> Any:
+        return types.CPointer(kind)(types.int64), lambda _, b, __, given: b.inttoptr(given[0], to.as_pointer())
+
+    return made
+
+
+_words = _pointer(types.uint16, ir.IntType(16))
+_floats = _pointer(types.float32, ir.FloatType())
+_doubles = _pointer(types.float64, ir.DoubleType())
+
+
+@intrinsic
+def _taken(context: Any, counter: Any) -> Any:
+    """Adds one to the number at the pointer, whoever else does so -> what it was."""
+
+    def generate(_: Any, builder: Any, __: Any, given: Any) -> Any:
+        return builder.atomic_rmw("add", given[0], ir.Constant(ir.IntType(64), 1), "seq_cst")
+
+    return types.int64(types.CPointer(types.int64)), generate
+
+
+@_quick
+def _widened(half):
+    return _float(np.uint32(half) << SIXTEEN)
+
+
+@_quick
+def _rounded(number):
+    """To the nearest bf16; what is half-way goes away from nought."""
+    return np.uint16((_bits(number) + HALF) >> SIXTEEN)
+
+
+@_quick
+def summed(x, first, last, start, out):
+    """Adds to out (2, C) the sums of x - start and of its squares, rows first to last - 1. start (C,)."""
+    columns, since = np.uintp(x.shape[1]), 0
+    sums = np.zeros(3 * columns, np.float32)  # two sums and the start in one array: fewer to be told apart by addresses
+    for c in range(columns):
+        sums[2 * columns + c] = start[c]
+    for r in range(first, last):
+        for c in range(columns):
+            value = _widened(x[r, c]) - sums[2 * columns + c]
+            sums[c] += value
+            sums[columns + c] += value * value
+        since += 1
+        if since == RUN or r == last - 1:
+            since = _moved(sums, out)
+
+
+@_quick
+def _moved(sums, out):
+    columns = np.uintp(out.shape[1])
+    for c in range(columns):
+        out[0, c] += sums[c]
+        out[1, c] += sums[columns + c]
+        sums[c] = sums[columns + c] = ZERO
+    return 0
+
+
+@_quick
+def scaled(x, first, last, factor, shift, least, y):
+    """y = x factor + shift, not below least. factor, shift (C,)."""
+    columns = np.uintp(x.shape[1])
+    for r in range(first, last):
+        for c in range(columns):
+            value = _widened(x[r, c]) * factor[c] + shift[c]
+            y[r, c] = _rounded(least if value < least else value)
+
+
+@_quick
+def scaled_and_joined(x, skip, first, last, factor, shift, least, y):
+    """y = x factor + shift + skip, not below least."""
+    columns = np.uintp(x.shape[1])
+    for r in range(first, last):
+        for c in range(columns):
+            value = _widened(x[r, c]) * factor[c] + shift[c] + _widened(skip[r, c])
+            y[r, c] = _rounded(least if value < least else value)
+
+
+@_quick
+def summed_back(dy, x, first, last, told, out):
+    """Adds to out (2, C) the sums of dy and of dy (x - mean), both where x factor + shift is above 0.
+
+    told (3, C): mean, factor, shift.
+    """
+    columns, since = np.uintp(x.shape[1]), 0
+    sums = np.zeros(5 * columns, np.float32)
+    sums[2 * columns :] = told.ravel()
+    for r in range(first, last):
+        for c in range(columns):
+            value = _widened(x[r, c])
+            passes = value * sums[3 * columns + c] + sums[4 * columns + c] > ZERO
+            passed = _widened(dy[r, c]) if passes else ZERO
+            sums[c] += passed
+            sums[columns + c] += passed * (value - sums[2 * columns + c])
+        since += 1
+        if since == RUN or r == last - 1:
+            since = _moved(sums, out)
+
+
+@_quick
+def masked_and_summed_back(dy, also, share, y, x, first, last, mean, passed_on, out):
+    """passed_on = dy + share also, where y is not 0; adds its sum to out (2, C), and that of its product with
+    x - mean."""
+    columns, since = np.uintp(x.shape[1]), 0
+    sums = np.zeros(3 * columns, np.float32)
+    for c in range(columns):
+        sums[2 * columns + c] = mean[c]
+    for r in range(first, last):
+        for c in range(columns):  # apart from the sums: of more arrays LLVM does not ask whether they overlap
+            both = _widened(dy[r, c]) + share * _widened(also[r, c])
+            passed_on[r, c] = _rounded(both) if y[r, c] != NONE else NONE
+        for c in range(columns):
+            passed = _widened(passed_on[r, c])
+            sums[c] += passed
+            sums[columns + c] += passed * (_widened(x[r, c]) - sums[2 * columns + c])
+        since += 1
+        if since == RUN or r == last - 1:
+            since = _moved(sums, out)
+
+
+@_quick
+def scaled_back(dy, x, first, last, told, dx):
+    """dx = a dy + b x + c, with 0 for dy where x factor + shift is not above 0. told (5, C): a, b, c, factor, shift."""
+    columns = np.uintp(x.shape[1])
+    for r in range(first, last):
+        for c in range(columns):
+            value = _widened(x[r, c])
+            passed = _widened(dy[r, c]) if value * told[3, c] + told[4, c] > ZERO else ZERO
+            dx[r, c] = _rounded(told[0, c] * passed + told[1, c] * value + told[2, c])
+
+
+@_quick
+def _map(job, which):
+    return carray(_words(job[FIRST + which]), (job[ROWS], job[COLUMNS]))
+
+
+@_quick
+def _row(job, which):
+    return carray(_floats(job[FIRST + which]), (job[COLUMNS],))
+
+
+@_quick
+def _rows(job, which, count):
+    return carray(_floats(job[FIRST + which]), (count, job[COLUMNS]))
+
+
+@_quick
+def _sums(job, which, part):
+    """The (2, C) of this part."""
+    whole = carray(_doubles(job[FIRST + which]), (job[PARTS], 2, job[COLUMNS]))
+    return whole[part]
+
+
+@_quick
+def _one_part(job, part):
+    first, last = job[ROWS] * part // job[PARTS], job[ROWS] * (part + 1) // job[PARTS]
+    what, x = job[WHAT], _map(job, 0)
+    if what == SUM:
+        summed(x, first, last, _row(job, 1), _sums(job, 2, part))
+    elif what == SCALE:
+        scaled(x, first, last, _row(job, 1), _row(job, 2), _row(job, 3)[0], _map(job, 4))
+    elif what == JOIN:
+        scaled_and_joined(x, _map(job, 5), first, last, _row(job, 1), _row(job, 2), _row(job, 3)[0], _map(job, 4))
+    elif what == SUM_BACK:
+        summed_back(x, _map(job, 1), first, last, _rows(job, 2, 3), _sums(job, 3, part))
+    elif what == MASK_AND_SUM_BACK:
+        share, out = _row(job, 5)[0], _sums(job, 7, part)
+        masked_and_summed_back(
+            x, _map(job, 1), share, _map(job, 2), _map(job, 3), first, last, _row(job, 4), _map(job, 6), out
+        )
+    else:
+        scaled_back(x, _map(job, 1), first, last, _rows(job, 2, 5), _map(job, 3))
+
+
+@cfunc(types.void(types.CPointer(types.int64)), **KIND)
+def work(address):
+    """Of the job at `address`, one part after another until none is left; for any number of threads at once."""
+    job = carray(address, (FIRST + MOST,))
+    part = _taken(address)
+    while part < job[PARTS]:
+        _one_part(job, part)
+        part = _taken(address)
