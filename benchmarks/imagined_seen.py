@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from imagined_views import folder_of
+from imagined_views import CORRUPTIONS, folder_of
 from record import Claim, conclude, parser
 from restore import fixed_encoder
 
 from selfsight.imagined import Imagined
-from selfsight.imagining import judged
+from selfsight.imagining import ASKED, judged
 from selfsight.store import Store
 
 LESS = "of an answer, less of what was left"
@@ -46,9 +46,11 @@ def _rows(place: str, words: Any) -> Iterator[dict[str, Any]]:
     store = Store.open(words.work / f"{name}.store")
     encoder = fixed_encoder(store, words.work / f"{name} eyes {words.seconds:g}", words.seconds)
     for answers in sorted(folder_of(words.work, place, "").glob("*/answers")):
+        if answers.parent.name not in (*CORRUPTIONS, "untrained"):
+            continue  # controls without a corruption
         told = judged(Imagined.open(answers), store, encoder, "SimCLR")
         print(place, answers.parent.name, dict(told.numbers), flush=True)
-        yield {"set": place, "answers": answers.parent.name, **told.numbers}
+        yield {"set": place, "answers": answers.parent.name, "n": min(ASKED, len(store)), **told.numbers}
 
 
 def claims(rows: list[dict[str, Any]]) -> Iterator[Claim]:
@@ -56,7 +58,7 @@ def claims(rows: list[dict[str, Any]]) -> Iterator[Claim]:
         if LESS in row:
             value, low, high = (float(number) for number in re.findall(r"-?[\d.]+", row[LESS])[:3])
             name = f"{row['set']}, {row['answers']}: points of class right, of an answer less of what was left"
-            yield Claim(name, value, low, high, 1000, 0.0, low > 0)
+            yield Claim(name, value, low, high, row["n"], 0.0, low > 0)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,15 @@ def test_threads_follow_the_cores_that_are_free(threads):
     assert threads == [3, 1, 4]
 
 
+def test_of_many_cores_all_but_one_come_back_while_a_little_is_going_on(threads):
+    machine = Machine()
+    here = Company(most=8, cores=8, read=machine)
+    for others, left in ((4.0, 4), (0.3, 7), (0.1, 8)):
+        machine.run(others)
+        here.look()
+        assert here.threads == left, others
+
+
 def test_half_a_core_is_enough_to_give_one_up_and_is_not_taken_back_in_between(threads):
     machine = Machine()
     here = Company(most=2, cores=2, read=machine)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from selfsight.batch import Batch, Now
 from selfsight.codes import Refresh
+from selfsight.corruptions import Decolour
 from selfsight.encoders import Small
 from selfsight.findings import doubts, plain_findings, renewed
 from selfsight.policy import Policy
@@ -108,6 +110,13 @@ def test_codes_that_are_ignored_are_found(run, photographs):
 
 def test_noise_for_answers_is_found(run, photographs):
     assert restored(run, photographs, "noise", steps=20) == {"G002"}
+
+
+def test_nothing_to_restore_is_found_and_nothing_else_said(run, photographs):
+    gray = np.repeat(photographs.mean(3, keepdims=True).round().astype(np.uint8), 3, 3)
+    assert restored(run, gray, corruption=Decolour(), steps=20) == {"G003"}
+    losses = [line["loss"] for line in run.lines("series")]
+    assert max(losses) < 5000  # of nothing at all it would be ten times as much and more
 
 
 def test_of_one_code_comes_one_answer_and_it_is_found_on_other_images(run, photographs):

@@ -53,6 +53,18 @@ def test_what_the_run_found_against_its_answers_is_said(trained, tmp_path, capsy
     kept.write("findings", before)
 
 
+def test_a_twin_of_one_answer_is_said_to_be_none_for_several(photo_folder, tmp_path):
+    task = selfsight.Restore(restorer=CamNet(width=8, ways=False), selection=Selection(codes=(1,)), corruption=CutOut())
+    twin = selfsight.pretrain(photo_folder, task=task, out=tmp_path / "g", size=32, **SMALL).path
+    assert any("all its answers to a picture are one" in doubt for doubt in Answerer.open(twin).doubts)
+
+
+def test_kept_answers_are_no_restorer(tmp_path):
+    (tmp_path / "answers.json").write_text("{}")
+    with pytest.raises(UserError, match="holds kept answers, and a restorer is wanted here"):
+        Answerer.open(tmp_path)
+
+
 def test_the_weights_are_those_of_the_checkpoint(trained):
     from selfsight.encoder import read_weights
 

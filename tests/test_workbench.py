@@ -61,6 +61,7 @@ def test_a_run_holds_everything_about_it(finished):
     assert [line["step"] for line in run.lines("series")] == [1, 2, 3, 4, 5, 6]
     assert {"loss", "partner found"} <= set(run.lines("series")[0])
     assert run.json("plan")["constant"] == pytest.approx(np.log(2 * 48 - 1))
+    assert run.json("environment")["memory_kept_between_steps"] in (True, False)
     assert run.json("environment")["versions"]["torch"] == torch.__version__.partition("+")[0]
     assert {row["name"] for row in run.json("scores")["label_free"]} >= {"effective rank", "alpha", "view retrieval"}
     probe = run.lines("probes")[-1]

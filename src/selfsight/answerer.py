@@ -53,10 +53,8 @@ class Answerer:
             _restorer,
             "restores nothing: give a run of `selfsight pretrain --task Restore`",
         )
-        named, stack = (
-            json.dumps([str(found.run.path.resolve()), found.file.name]),
-            cast(Stack, found.parts["restorer"]),
-        )
+        named = json.dumps([str(found.run.path.resolve()), found.file.name])
+        stack = cast(Stack, found.parts["restorer"])
         against = doubts(found.run)
         if not any(stack.lengths):
             against.append(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
 from selfsight.convolved import convolved
 from selfsight.normed import normed, normed_for_two
@@ -47,8 +48,9 @@ class QuickResNet(ResNet):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C', H', W')."""
-        blocks = [block for stage in (self.layer1, self.layer2, self.layer3, self.layer4) for block in stage]
-        quick = all(isinstance(block, (QuickBasicBlock, QuickBottleneck)) for block in blocks)
+        stages = (self.layer1, self.layer2, self.layer3, self.layer4)
+        blocks = [block for stage in stages if type(stage) is nn.Sequential for block in stage]
+        quick = all(type(stage) is nn.Sequential for stage in stages) and all(type(b) in QUICK.values() for b in blocks)
         if not quick or self.grad_checkpointing or is_heard(self):
             return super().forward_features(x)
         x, again = normed_for_two(self.bn1, self.act1, self.conv1(x))
@@ -71,6 +73,8 @@ def is_plain(module: nn.Module) -> bool:
 
 def is_heard(module: nn.Module) -> bool:
     """Whether someone waits for layers of it to be called, as the doctor's instruments do."""
+    if _has_any_global_hook():
+        return True
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return any(getattr(layer, kind) for layer in module.modules() for kind in kinds)
 

@@ -60,6 +60,8 @@ class Company:
             wanted = max(1, min(self.most, int(self.cores - others + BUSY)))
         elif others < QUIET:
             wanted = self.most
+        else:  # too little to give way to, and a whole core is not free: of many cores all but one
+            wanted = max(self.threads, min(self.most, int(self.cores - others)))
         fewer = wanted < self.threads
         if wanted == self.threads:
             return ""

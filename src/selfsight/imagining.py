@@ -40,6 +40,10 @@ from selfsight.views.generated import imagine as imagined_of
 
 AT_ONCE = 128
 """Images answered to in one pass."""
+OWN = (
+    "The restorer's own encoder learned from corrupted pictures: whole images, what was left of them and answers "
+    "may lie apart in it whatever they show. --through a run that compared whole images, by SimCLR, tells more."
+)
 ASKED, NEIGHBOURS, DRAWN = 1000, 10, 12
 """Images that quality is measured on, neighbours of each that vote, and pictures on the page."""
 
@@ -83,7 +87,7 @@ def imagine(
         soft_wrap=True,
     )
     told = judged(Imagined.open(place), store, encoder, str(through or run), seed)
-    told = replace(told, notes=[*doubts, *told.notes])
+    told = replace(told, notes=[*doubts, *told.notes, *([] if through else [OWN])])
     write_json(place / "quality.json", {"notes": told.notes, "numbers": told.numbers})
     write_imagined(told, place / "quality.html")
     for name, value in told.numbers.items():

@@ -4,7 +4,7 @@
 way is taken for maps in bf16 on a processor, channels last, where numba is installed (`pip install 'selfsight[fast]'`);
 else the layers are called.
 
-Shapes: N images, C channels, H W; M = N H W.
+The formulas, forward and back, are those of Ioffe and Szegedy 2015, section 3. Shapes: N images, C channels, H W.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from selfsight import openmp
+from selfsight.watched import is_watched
 
 LEAST = 2**17
 """Numbers of a map from which a pass of ours costs less than its call."""
 WIDE = 256
 """Columns that short rows are laid side by side to, for the processor's wide registers."""
-PARTS = 16
+PARTS = 64
 """That the rows are shared out in, whatever the number of threads."""
 
 
@@ -66,18 +67,12 @@ def _is_ours(norm: nn.Module, relu: nn.Module | None, x: Tensor, skip: Tensor | 
         return False
     if skip is not None and not (_fits(skip) and skip.shape == x.shape):
         return False
-    return not _is_watched()
+    return openmp.can_keep_up() and not is_watched()
 
 
 def _fits(x: Tensor) -> bool:
     last = torch.channels_last
     return x.dtype == torch.bfloat16 and x.device.type == "cpu" and x.ndim == 4 and x.is_contiguous(memory_format=last)
-
-
-def _is_watched() -> bool:
-    """Whether torch's functions are recorded, replaced or compiled at the moment."""
-    watched = torch._C._len_torch_function_stack() > 0 or torch._C._functorch.peek_interpreter_stack() is not None
-    return watched or torch.compiler.is_compiling()
 
 
 class _Normed(torch.autograd.Function):

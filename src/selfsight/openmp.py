@@ -31,23 +31,23 @@ def run(work: Any, job: np.ndarray) -> None:
         start(work.address, job.ctypes.data, threads, 0)
 
 
-def is_shared() -> bool:
-    """Whether torch's threads can be had."""
-    return _start() is not None
+def can_keep_up() -> bool:
+    """Whether work is done by as many threads as torch itself would use."""
+    return torch.get_num_threads() == 1 or _start() is not None
 
 
 @functools.cache
 def _start() -> Callable[..., Any] | None:
     """GOMP_parallel(function, argument, threads, flags) of the library that torch has loaded; None without one."""
     try:
-        lines = MAPS.read_text(encoding="utf-8").splitlines()
+        lines = MAPS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:  # not Linux
         return None
-    mapped = {line.split(maxsplit=5)[-1] for line in lines if "/torch" in line}
-    for path in sorted(mapped):
-        if LIBRARY.match(Path(path).name):
+    own = Path(torch.__file__).resolve().parent  # others bring libraries of the same name along
+    for path in sorted({Path(line.split(maxsplit=5)[-1]) for line in lines if "/" in line}):
+        if LIBRARY.match(path.name) and (own in path.parents or own.with_name("torch.libs") in path.parents):
             try:
-                start: Any = ctypes.CDLL(path).GOMP_parallel
+                start: Any = ctypes.CDLL(str(path)).GOMP_parallel
             except (OSError, AttributeError):
                 continue
             start.argtypes, start.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None

@@ -4,9 +4,9 @@ torch normalises, adds and cuts off one after the other; where a processor multi
 memory, these take half of a step. Here each pass does all that the data it reads allow, on torch's own threads
 (`selfsight.openmp`). Compiled by numba, kept as `selfsight.compiled` is. What is not a number stays none.
 
-A job is a row of int64: how many parts were taken, which pass, parts, rows M, columns C, then addresses. All maps
-are (M, C), of uint16 that are the upper halves of float32. Sums are of each part apart, so that they do not depend on
-how many threads there are.
+A job is a row of int64: how many parts were taken, which pass, parts, rows R, columns C, then addresses. All maps
+have R rows and C columns, of uint16 that are the upper halves of float32. Sums are of each part apart, so that they do
+not depend on how many threads there are.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 
 ZERO = np.float32(0)
 SIXTEEN, HALF = np.uint32(16), np.uint32(0x8000)
-NONE = np.uint16(0)
+NONE, NOT_A_NUMBER = np.uint16(0), np.uint16(0x7FC0)
 RUN = 128
 """Rows that are summed in float32 before they join a sum in float64."""
 COUNTER, WHAT, PARTS, ROWS, COLUMNS, FIRST = range(6)
@@ -80,7 +80,7 @@ def _widened(half):
 @_quick
 def _rounded(number):
     """To the nearest bf16; what is half-way goes away from nought."""
-    return np.uint16((_bits(number) + HALF) >> SIXTEEN)
+    return NOT_A_NUMBER if number != number else np.uint16((_bits(number) + HALF) >> SIXTEEN)
 
 
 @_quick

@@ -66,7 +66,7 @@ def measure(recipe: Recipe, console: Console) -> Speed:
     batch = batch_of(recipe, len(learned_from(store)), 1) // recipe.accumulate
     native: Precision = "bf16-mixed" if bf16_is_native() else "32-true"
     numbers = recipe.precision if recipe.precision != "auto" else native
-    own = replace(recipe, precision=numbers, batch=batch, accumulate=1)
+    own = replace(recipe, precision=numbers, batch=batch, accumulate=1, growth=())  # steps of full size
     others = _others(own, len(learned_from(store)))
     kinds = {WHOLE: _whole(own, store), CEILING: _held(own, store), ASKED: _asked(own, store)}
     kinds |= {name: _whole(other, store) for name, other in others.items()}

@@ -115,7 +115,8 @@ def pretrain(
             recipe = dataclasses.replace(recipe, data=Packed(str(store.path)))
         if _is_first():
             run.write("recipe", to_json(recipe))
-            run.write("environment", environment("cuda" if torch.cuda.is_available() else "cpu"))
+            told = environment("cuda" if torch.cuda.is_available() else "cpu")
+            run.write("environment", told | {"memory_kept_between_steps": keep_memory()})
         with _claimed(run):
             return _go(Bench(run, recipe, store, where, console, save_seconds, doctor), company, plan)
 

@@ -111,6 +111,10 @@ def test_a_size_that_cannot_be_halved_is_refused_with_one_that_can():
     with pytest.raises(ValueError, match="a picture of 130 pixels cannot be halved .* take 128 pixels"):
         CamNet().build(3, 130)
     assert len(CamNet().build(3, 128).sides) == 5
+    for size in (125, 165, 250):
+        with pytest.raises(ValueError, match="cannot be halved") as refused:
+            CamNet().build(3, size)
+        CamNet().build(3, int(str(refused.value).split()[-2]))
 
 
 def test_pixels_become_channels_and_back():

@@ -169,4 +169,6 @@ def test_what_is_missing_is_said_before_the_training():
         Restore(distance=Features()).parts(encoder)
     with pytest.raises(ValueError, match="memory is a number of images"):
         Restore(memory=0)
+    with pytest.raises(ValueError, match="Downsample does not: take auto"):
+        Restore(restorer=CamNet(predicts="colour"), corruption=Downsample()).parts(encoder)
     assert Restore(distance=Pixels()).parts(encoder)

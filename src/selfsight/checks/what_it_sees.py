@@ -22,8 +22,8 @@ from selfsight.observations.targets import answers
 from selfsight.planted import Quarters, tiny
 from selfsight.program import Program
 
-LOOKED = 12
-"""Batches that are looked at."""
+LOOKED, ENOUGH = 12, 1024
+"""Batches that are looked at, and pictures after which no further batch is."""
 BLANKS = 3
 """Fewer blank pictures than this are chance."""
 MANY = 0.25
@@ -56,9 +56,13 @@ class WhatItSees(Check):
         yield from self._infinite(case)
         yield from self._normalised_twice(case)
         seen: dict[str, list[Tensor]] = {}
+        model = case.model()
         for batch in case.batches[:LOOKED]:
-            for name, tensor in entering(case, batch).items():
+            for name, tensor in entering(case, batch, model).items():
                 seen.setdefault(name, []).append(tensor)
+            counts = [sum(len(t) for t in tensors if t.ndim > 1) for tensors in seen.values()]
+            if max(counts, default=0) >= ENOUGH:
+                break
         yield from self._all_equal(case, seen)
         shown = {name: found for name, tensors in seen.items() if (found := together(tensors)) is not None}
         if not shown:

@@ -47,8 +47,8 @@ JUDGED = 8
 """Answers to a picture by which a trained restorer is judged, their codes drawn as whoever uses it draws them."""
 LEAST = 1e-6
 """No distance counts as less, where nothing was taken away."""
-LEAST_UNIT = 1e-4
-"""No unit of the loss is less, as where no picture of a batch was hit: a change by a hundredth of full brightness."""
+LEAST_UNIT = 1e-5
+"""No unit of the loss is less, as where no picture of a batch was hit: a change by .003 of full brightness."""
 
 
 @functools.lru_cache(maxsize=4)
@@ -81,17 +81,17 @@ class Restore(Task):
         if self.memory < 1:
             raise ValueError(f"memory is a number of images, at least 1, not {self.memory}")
         self.suited()  # what it cannot do is said at once
-        if getattr(self.restorer, "predicts", "") == "colour" and "Decolour" not in kinds(self.corruption):
-            raise ValueError(
-                "predicts colour leaves lightness as it is, for corruptions that take colour away, and "
-                f"{type(self.corruption).__name__} does not: take auto"
-            )
 
     def suited(self) -> Restorer:
         """The restorer, settled for the corruption where its fields leave something open."""
         return self.restorer.suited(self.corruption.hides())
 
     def parts(self, encoder: Encoder) -> dict[str, nn.Module]:
+        if getattr(self.restorer, "predicts", "") == "colour" and "Decolour" not in kinds(self.corruption):
+            raise ValueError(
+                "predicts colour leaves lightness as it is, for corruptions that take colour away, and "
+                f"{type(self.corruption).__name__} does not: take auto"
+            )
         gauge.cache_clear()  # an earlier training in this process may have read what has changed since
         gauge(self.distance, encoder.channels)  # what it lacks is said before the training
         stack = self.suited().build(encoder.channels, encoder.size, encoder.dim, int(torch.randint(SEEDS, (1,))))
