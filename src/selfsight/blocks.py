@@ -5,6 +5,8 @@ Imports timm; see `quick.py`. Shapes: N images, C channels, H W.
 
 from __future__ import annotations
 
+from typing import Any
+
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
@@ -49,7 +51,7 @@ class QuickResNet(ResNet):
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C', H', W')."""
         stages = (self.layer1, self.layer2, self.layer3, self.layer4)
-        blocks = [block for stage in stages if type(stage) is nn.Sequential for block in stage]
+        blocks: list[Any] = [block for stage in stages if type(stage) is nn.Sequential for block in stage]
         quick = all(type(stage) is nn.Sequential for stage in stages) and all(type(b) in QUICK.values() for b in blocks)
         if not quick or self.grad_checkpointing or is_heard(self):
             return super().forward_features(x)
