@@ -4,7 +4,7 @@
 
 Looks at every set of kept answers that benchmarks/imagined_views.py left in WORK, through one encoder trained for
 --seconds of one thread by SimCLR on two ordinary views of the same images; the page of `selfsight imagine` looks
-through the restorer's own, which was shown corrupted pictures alone. Of up to 1,000 images: how often ten labelled
+through the restorer's own, which was shown corrupted pictures alone. Of 1,000 images, those that have labels: how often ten labelled
 neighbours tell the class of the image, of what was left, of an answer; and cosines. A claim: an answer is more often
 of its image's class than what was left of it, its interval by bootstrap over images.
 """
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from imagined_views import CORRUPTIONS, folder_of
 from record import Claim, conclude, parser
@@ -23,6 +24,7 @@ from restore import fixed_encoder
 
 from selfsight.imagined import Imagined
 from selfsight.imagining import ASKED, judged
+from selfsight.seeds import seed_of
 from selfsight.store import Store
 
 LESS = "of an answer, less of what was left"
@@ -45,12 +47,14 @@ def _rows(place: str, words: Any) -> Iterator[dict[str, Any]]:
     name = place.replace("/", "_")
     store = Store.open(words.work / f"{name}.store")
     encoder = fixed_encoder(store, words.work / f"{name} eyes {words.seconds:g}", words.seconds)
+    rows = np.random.default_rng(seed_of(0, "judged")).permutation(len(store))[:ASKED]
+    asked = int((store.labels().codes[rows] >= 0).sum())
     for answers in sorted(folder_of(words.work, place, "").glob("*/answers")):
         if answers.parent.name not in (*CORRUPTIONS, "untrained"):
             continue  # controls without a corruption
         told = judged(Imagined.open(answers), store, encoder, "SimCLR")
         print(place, answers.parent.name, dict(told.numbers), flush=True)
-        yield {"set": place, "answers": answers.parent.name, "n": min(ASKED, len(store)), **told.numbers}
+        yield {"set": place, "answers": answers.parent.name, "n": asked, **told.numbers}
 
 
 def claims(rows: list[dict[str, Any]]) -> Iterator[Claim]:

@@ -116,7 +116,7 @@ def test_nothing_to_restore_is_found_and_nothing_else_said(run, photographs):
     gray = np.repeat(photographs.mean(3, keepdims=True).round().astype(np.uint8), 3, 3)
     assert restored(run, gray, corruption=Decolour(), steps=20) == {"G003"}
     losses = [line["loss"] for line in run.lines("series")]
-    assert max(losses) < 5000  # of nothing at all it would be ten times as much and more
+    assert max(losses) < 20_000  # 11,000 in the first step; without a floor to the unit ten times as much
 
 
 def test_of_one_code_comes_one_answer_and_it_is_found_on_other_images(run, photographs):
