@@ -23,7 +23,9 @@ WORK as it ends; a second call goes on where the first stopped. Quality of the a
 from __future__ import annotations
 
 import json
+import statistics
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -64,6 +66,8 @@ from selfsight.views import CodedViews, CorruptedViews, GeneratedViews, LearnedV
 from selfsight.views.learned import ACTIONS
 
 PRECISION = "bf16-mixed"
+LATE, SPENT = 20, ("removed", "evenness")
+"""Steps at the end over which is averaged what a policy takes away, and how evenly it chooses."""
 QUIET = Console(quiet=True)
 BATCH, KEPT, COPIES = 256, 8, 64
 """Images a step; answers kept to each image; neighbours looked at beyond them, as copies of the image are left out."""
@@ -353,9 +357,10 @@ def recipe_of(store: Store, place: str, arm: Arm, steps: int, seed: int, work: P
 def _row(store: Store, place: str, arm: Arm, budget: str, steps: int, seed: int, work: Path) -> dict[str, Any]:
     recipe = recipe_of(store, place, arm, steps, seed, work)
     state = State(recipe.task, _model(recipe, store), recipe.optimizer, engine(PRECISION), steps=steps, seed=seed)
-    loss = float("nan")
+    loss, late = float("nan"), deque[Mapping[str, float]](maxlen=LATE)
     for step in train(state, store.images, learned_from(store), batch=arm.batch):
         loss = step.loss
+        late.append(step.measures)
     scores = judged(store, state.model.encoder.eval(), seed)
     row = {
         "set": place,
@@ -366,6 +371,9 @@ def _row(store: Store, place: str, arm: Arm, budget: str, steps: int, seed: int,
         "batch": arm.batch,
         "loss": loss,
     }
+    for name in SPENT:  # by a policy
+        if all(name in told for told in late):
+            row[name] = statistics.fmean(told[name] for told in late)
     for name, score in zip(("knn", "linear"), scores, strict=True):
         row |= {name: score.value, f"{name} low": score.low, f"{name} high": score.high, "n": score.n}
     return row
