@@ -362,15 +362,8 @@ def _row(store: Store, place: str, arm: Arm, budget: str, steps: int, seed: int,
         loss = step.loss
         late.append(step.measures)
     scores = judged(store, state.model.encoder.eval(), seed)
-    row = {
-        "set": place,
-        "arm": arm.name,
-        "budget": budget,
-        "seed": seed,
-        "steps": steps,
-        "batch": arm.batch,
-        "loss": loss,
-    }
+    row: dict[str, Any] = {"set": place, "arm": arm.name, "budget": budget, "seed": seed}
+    row |= {"steps": steps, "batch": arm.batch, "loss": loss}
     for name in SPENT:  # by a policy
         if all(name in told for told in late):
             row[name] = statistics.fmean(told[name] for told in late)
