@@ -5,8 +5,7 @@
 SimCLR with the default encoder on emoji and on pieces of photographs, at --size pixels: the same images, views, batches
 and rates for all, seed by seed; only how the network is computed differs. Nearest neighbours and logistic regression on
 validation images. A claim: by how many points the quick way lies from the slow one, its interval by Student's t over
-seeds; it holds where no more than MARGIN points
-can have been lost. Each training is kept in WORK as it ends.
+seeds; it holds where no more than MARGIN points can have been lost. Each training is kept in WORK as it ends.
 """
 
 from __future__ import annotations

@@ -113,6 +113,25 @@ def test_what_is_no_number_stays_none() -> None:
     assert not y[:, :5].isnan().any()
 
 
+def test_the_not_a_number_of_gpus_stays_one() -> None:
+    norm, x = _norm(SHAPES[0][1]), _maps(SHAPES[0], 0)
+    with torch.no_grad():
+        norm.weight[7] = torch.tensor(0x7FFFFFFF, dtype=torch.int32).view(torch.float32)
+    assert normed(norm, nn.ReLU(), x)[:, 7].isnan().all()
+
+
+def test_a_shortcut_of_ones_own_is_called() -> None:
+    class Halved(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) / 2
+
+    net = _network("resnet18")
+    net.layer2[0].downsample = Halved(*net.layer2[0].downsample)  # type: ignore[union-attr, index, operator]
+    quicken(net)
+    assert type(net.layer2[0]).__name__ == "BasicBlock"  # type: ignore[index]
+    assert net(torch.randn(2, 3, 64, 64)).shape == (2, 512)
+
+
 def test_evaluation_uses_running_statistics() -> None:
     norm, x = _norm(SHAPES[0][1]), _maps(SHAPES[0], 0)
     norm(x.float())

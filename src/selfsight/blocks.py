@@ -68,9 +68,11 @@ QUICK = {BasicBlock: QuickBasicBlock, Bottleneck: QuickBottleneck, ResNet: Quick
 
 def is_plain(module: nn.Module) -> bool:
     """Whether what a quick class leaves out is not there."""
-    return isinstance(module, ResNet) or all(
-        isinstance(getattr(module, name, None), (nn.Identity, type(None))) for name in BESIDE
-    )
+    if isinstance(module, ResNet):
+        return True
+    if type(module.downsample) not in (nn.Sequential, type(None)):  # whose layers one after another are not all it does
+        return False
+    return all(isinstance(getattr(module, name, None), (nn.Identity, type(None))) for name in BESIDE)
 
 
 def is_heard(module: nn.Module) -> bool:

@@ -59,10 +59,10 @@ class Recipe:
     """Every draw is a function of this number and the step."""
     precision: Precision = "auto"
     """auto takes bf16 where the processor has it and a few timed steps are faster with it."""
-
     fused: bool = True
     """Batch norm, ReLU and what is added before it in as few passes as there can be, compiled: in timm's plain residual
     networks and the small one, in bf16 on a processor, with selfsight[fast]."""
+
     company: Literal["auto", "give_way", "ignore"] = "auto"
     """give_way goes down to as many threads as others leave cores, and back; ignore keeps all. auto gives way but in
     fp32 on a processor, where a resumed curve is to repeat itself bit by bit, and threads decide the last bits."""
