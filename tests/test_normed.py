@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
+from inspect import signature
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from selfsight import openmp
 from selfsight.bf16 import bf16_is_native
 from selfsight.normed import is_installed, normed, normed_for_two
 from selfsight.quick import quicken
+from selfsight.watched import is_watched
 
 pytestmark = pytest.mark.skipif(not is_installed(), reason="numba is not installed")
 SHAPES = ((64, 32, 16, 16), (37, 48, 13, 11), (9, 300, 8, 8))
@@ -200,6 +203,49 @@ def test_who_listens_to_a_layer_hears_it() -> None:
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         net(torch.randn(16, 3, 64, 64).contiguous(memory_format=LAST))
     assert heard == ["act2"]
+
+
+@pytest.mark.parametrize("what", ["drop_path", "forward", "no shortcut layers"])
+def test_what_is_put_into_a_block_later_is_called(what: str) -> None:
+    net, usual = _network("resnet18").eval(), _network("resnet18").eval()
+    quicken(net)
+    for each in (net, usual):
+        block = each.layer2[0]  # type: ignore[union-attr, index]
+        if what == "drop_path":
+            block.drop_path = nn.Hardtanh()  # type: ignore[union-attr, assignment]
+        if what == "forward":
+            own = block.forward  # type: ignore[union-attr]
+            block.forward = lambda x, own=own: 3 * own(x)  # type: ignore[union-attr, method-assign]
+        if what == "no shortcut layers":
+            each.layer1[1].downsample = nn.Sequential()  # type: ignore[union-attr, index]
+    pictures = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(net(pictures), usual(pictures))
+
+
+@pytest.mark.parametrize("how", ["traced", "forward mode", "default device"])
+def test_who_looks_on_is_seen(how: str) -> None:
+    if how == "traced":
+        seen = list[bool]()
+        warnings.simplefilter("ignore", FutureWarning)  # it is on its way out
+        torch.jit.trace(lambda x: (seen.append(is_watched()), x + 1)[1], torch.zeros(1), check_trace=False)
+        assert seen == [True]
+    elif how == "forward mode":
+        with torch.autograd.forward_ad.dual_level():
+            assert is_watched()
+    else:
+        torch.set_default_device("cpu")  # leaves a mode behind that changes nothing here
+        try:
+            assert not is_watched()
+        finally:
+            torch.set_default_device(None)
+    assert not is_watched()
+
+
+def test_a_norm_without_bias_takes_its_own_way() -> None:
+    norm = nn.BatchNorm2d(SHAPES[0][1], bias=False) if "bias" in signature(nn.BatchNorm2d).parameters else None
+    if norm is None:
+        pytest.skip("this torch has none")
+    assert normed(norm, None, _maps(SHAPES[0], 0)).shape == SHAPES[0]
 
 
 def test_blocks_with_more_in_them_are_left_alone() -> None:

@@ -3,10 +3,14 @@
 import re
 
 import pytest
+from rich.console import Console
 
+import selfsight
 from selfsight.cli import run
+from selfsight.encoders import Small
 from selfsight.errors import UserError
-from selfsight.speed import ASKED, CEILING, WHOLE
+from selfsight.speed import ASKED, CEILING, WHOLE, measure
+from selfsight.together import Together
 
 
 def test_batches_are_timed_by_real_steps(photo_folder, capsys):
@@ -35,6 +39,18 @@ def test_the_share_of_the_ceiling_is_told(photo_folder, capsys):
     assert set(told) == {WHOLE, CEILING, ASKED, "--precision bf16-mixed", "--batch 16", "--batch 64"}
     share = float(re.search(r"([\d.]+)% of what the network itself allows", said)[1]) / 100
     assert share == pytest.approx(told[WHOLE] / told[CEILING], abs=0.02)
+
+
+@pytest.mark.parametrize("tasks", [("Rotation", "OddOneOut"), ("OddOneOut",)])
+def test_tasks_in_turns_are_held_against_the_same_tasks_and_batches_they_cannot_have_are_left_out(photo_folder, tasks):
+    """A puzzle of four different images cannot be made of half a batch of six."""
+    made = tuple(getattr(selfsight.tasks, name)() for name in tasks)
+    task = Together(tasks=made) if len(made) > 1 else made[0]
+    recipe = selfsight.Recipe(data=photo_folder, task=task, encoder=Small(width=4), size=28, batch=6)
+    speed = measure(recipe, Console(quiet=True))
+    assert [row.setting for row in speed.rows][:3] == [WHOLE, CEILING, ASKED]
+    assert "--batch 3" not in [row.setting for row in speed.rows]
+    assert 0.3 < speed.share < 1.7  # of the first task alone it would be the other's cost too
 
 
 def test_what_to_measure_has_to_be_said():

@@ -12,12 +12,17 @@ import ctypes
 import os
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
+MOST = (1 << 30, 32 << 20)
+"""Bytes of blocks that are kept: the first of these that glibc agrees to."""
 OFF = "SELFSIGHT_KEEP_MEMORY"
 """Set to 0, this environment variable leaves the allocator as it is."""
 
 
 def keep_memory() -> bool:
-    """Asks glibc to keep freed blocks of up to 1 GiB -> whether it will. Elsewhere, and where switched off, nothing."""
+    """Asks glibc to keep freed blocks of up to 1 GiB, or 32 MiB where it takes no more -> whether it will.
+
+    Elsewhere, and where switched off, nothing.
+    """
     if os.environ.get(OFF) == "0" or not hasattr(os, "confstr"):
         return False
     try:
@@ -26,6 +31,10 @@ def keep_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, ValueError):
         return False
-    wanted = ((M_MMAP_THRESHOLD, 1 << 30), (M_TRIM_THRESHOLD, (1 << 31) - 1), (M_TOP_PAD, 64 << 20))
-    answers = [mallopt(which, value) for which, value in wanted]
-    return all(answer == 1 for answer in answers)
+    # older ones take no more than 32 MB; and whichever is set, no threshold moves by itself any more, so that none is
+    # set where this one is refused
+    if not any(mallopt(M_MMAP_THRESHOLD, most) == 1 for most in MOST):
+        return False
+    return all(
+        mallopt(which, value) == 1 for which, value in ((M_TRIM_THRESHOLD, (1 << 31) - 1), (M_TOP_PAD, 64 << 20))
+    )

@@ -23,7 +23,7 @@ class QuickBasicBlock(BasicBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C', H', W')."""
-        return super().forward(x) if is_heard(self) else self.twice(x, x)[0]
+        return self.twice(x, x)[0] if is_plain(self) and not is_heard(self) else super().forward(x)
 
     def twice(self, x: Tensor, again: Tensor) -> tuple[Tensor, Tensor]:
         """`again` is x for the shortcut; both results are what `forward` gives."""
@@ -36,7 +36,7 @@ class QuickBottleneck(Bottleneck):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C', H', W')."""
-        return super().forward(x) if is_heard(self) else self.twice(x, x)[0]
+        return self.twice(x, x)[0] if is_plain(self) and not is_heard(self) else super().forward(x)
 
     def twice(self, x: Tensor, again: Tensor) -> tuple[Tensor, Tensor]:
         """`again` is x for the shortcut; both results are what `forward` gives."""
@@ -52,7 +52,7 @@ class QuickResNet(ResNet):
         """(N, C, H, W) -> (N, C', H', W')."""
         stages = (self.layer1, self.layer2, self.layer3, self.layer4)
         blocks: list[Any] = [block for stage in stages if type(stage) is nn.Sequential for block in stage]
-        quick = all(type(stage) is nn.Sequential for stage in stages) and all(type(b) in QUICK.values() for b in blocks)
+        quick = all(type(stage) is nn.Sequential for stage in stages) and all(map(_is_quick, blocks))
         if not quick or self.grad_checkpointing or is_heard(self):
             return super().forward_features(x)
         x, again = normed_for_two(self.bn1, self.act1, self.conv1(x))
@@ -66,6 +66,10 @@ class QuickResNet(ResNet):
 QUICK = {BasicBlock: QuickBasicBlock, Bottleneck: QuickBottleneck, ResNet: QuickResNet}
 
 
+def _is_quick(block: nn.Module) -> bool:
+    return type(block) in QUICK.values() and is_plain(block)
+
+
 def is_plain(module: nn.Module) -> bool:
     """Whether what a quick class leaves out is not there."""
     if isinstance(module, ResNet):
@@ -76,17 +80,17 @@ def is_plain(module: nn.Module) -> bool:
 
 
 def is_heard(module: nn.Module) -> bool:
-    """Whether someone waits for layers of it to be called, as the doctor's instruments do."""
+    """Whether someone waits for layers of it to be called, as the doctor's instruments do, or has put a call of his own
+    in place of theirs."""
     if _has_any_global_hook():
         return True
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return any(getattr(layer, kind) for layer in module.modules() for kind in kinds)
+    return any("forward" in vars(layer) or any(getattr(layer, kind) for kind in kinds) for layer in module.modules())
 
 
 def _shortcut(block: BasicBlock | Bottleneck, x: Tensor) -> Tensor:
     if block.downsample is None:
         return x
-    *before, last = block.downsample.children()
-    for layer in before:
-        x = convolved(layer, x)
-    return normed(last, None, x)
+    for layer in list(block.downsample):
+        x = normed(layer, None, x) if isinstance(layer, nn.BatchNorm2d) else convolved(layer, x)
+    return x

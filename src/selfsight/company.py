@@ -83,8 +83,10 @@ class Company:
 
 
 def gives_way(company: str, precision: str) -> bool:
-    """What a recipe's word means for a training of this precision, on this machine. Several processes of one training
-    are no company to one another."""
+    """What a recipe's word means for a training of this precision, on this machine; "auto" counts as bf16.
+
+    Several processes of one training are no company to one another.
+    """
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         return False
     exact = precision == "32-true" and not torch.cuda.is_available()

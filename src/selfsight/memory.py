@@ -20,6 +20,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from selfsight.batch import Now
+from selfsight.bf16 import bf16_is_native
 from selfsight.errors import UserError
 from selfsight.plan import build, resident, solitary
 from selfsight.recipe import Recipe
@@ -88,7 +89,9 @@ def _advice(recipe: Recipe, batch: int, part: int, need: Need, room: float) -> s
     together = batch // part
     parts = [n for n in range(recipe.accumulate + 1, batch + 1) if batch % n == 0 and batch // n <= fits[-1]]
     more = f", or the same in more parts (--accumulate {parts[0]})" if parts and together == recipe.accumulate else ""
-    return f"Take fewer images a step (--batch {fits[-1] * together}){more}; smaller pictures (--size) help most."
+    open_yet = recipe.precision == "auto" and bf16_is_native()  # and counted as the larger of the two
+    half = ", or settle for --precision bf16-mixed, which takes about half" if open_yet else ""
+    return f"Take fewer images a step (--batch {fits[-1] * together}){more}{half}; smaller pictures (--size) help most."
 
 
 @dataclass(frozen=True)

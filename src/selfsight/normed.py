@@ -9,8 +9,6 @@ The formulas, forward and back, are those of Ioffe and Szegedy 2015, section 3. 
 
 from __future__ import annotations
 
-import functools
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from selfsight import openmp
+from selfsight.compiling import compiled_module
 from selfsight.watched import is_watched
 
 LEAST = 2**17
@@ -50,10 +49,9 @@ def normed_for_two(
     return (normed(norm, relu, x, skip),) * 2
 
 
-@functools.cache
 def is_installed() -> bool:
     """Whether compiled passes can be had."""
-    return find_spec("numba") is not None
+    return compiled_module("passes") is not None
 
 
 def _is_ours(norm: nn.Module, relu: nn.Module | None, x: Tensor, skip: Tensor | None) -> bool:
@@ -61,7 +59,7 @@ def _is_ours(norm: nn.Module, relu: nn.Module | None, x: Tensor, skip: Tensor | 
         return False
     if type(norm) is not nn.BatchNorm2d or type(relu) not in (nn.ReLU, type(None)):
         return False
-    if not (norm.affine and norm.track_running_stats and norm.momentum is not None):
+    if norm.weight is None or norm.bias is None or norm.running_mean is None or norm.momentum is None:
         return False
     if norm.weight.dtype != torch.float32 or (torch.is_grad_enabled() and not norm.training):
         return False

@@ -8,9 +8,11 @@ Shapes: N images a step.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,14 +21,17 @@ from rich.console import Console
 from selfsight.allocator import keep_memory
 from selfsight.batch import Batch, Now
 from selfsight.bf16 import bf16_is_native
-from selfsight.images.views import COMPILED
+from selfsight.compiling import compiled_module
+from selfsight.errors import UserError
+from selfsight.memory import require_room
 from selfsight.plan import batch_of, build, resident, solitary, state_of
 from selfsight.recipe import Precision, Recipe
 from selfsight.seeds import generator
 from selfsight.store import Store
 from selfsight.storing import learned_from, store_of
 from selfsight.timing import Row
-from selfsight.train import State, learn, order, train
+from selfsight.together import Together
+from selfsight.train import Diverged, State, learn, order, train
 
 ROUNDS, SECONDS = 12, 25.0
 """Steps of each kind, and about how long all of them may take."""
@@ -67,18 +72,27 @@ def measure(recipe: Recipe, console: Console) -> Speed:
     native: Precision = "bf16-mixed" if bf16_is_native() else "32-true"
     numbers = recipe.precision if recipe.precision != "auto" else native
     own = replace(recipe, precision=numbers, batch=batch, accumulate=1, growth=())  # steps of full size
-    others = _others(own, len(learned_from(store)))
     kinds = {WHOLE: _whole(own, store), CEILING: _held(own, store), ASKED: _asked(own, store)}
-    kinds |= {name: _whole(other, store) for name, other in others.items()}
+    others = dict[str, Recipe]()
+    for name, other in _others(own, len(learned_from(store))).items():
+        with suppress(UserError, ValueError, Diverged):  # too large for this memory, too few images for this task
+            require_room(other, store.images, learned_from(store), other.batch_size)
+            kinds[name] = _whole(other, store)
+            for _ in range(_turns(own)):
+                kinds[name]()
+            others[name] = other
+    kinds = {name: kinds[name] for name in (WHOLE, CEILING, ASKED, *others)}
     took = {name: list[tuple[float, float]]() for name in kinds}
     started = time.perf_counter()
     with console.status("timing steps in turn"):
         for turn in range(1 + ROUNDS):
             for name, step in kinds.items():
                 took[name].append(step())
-            if turn > 2 and time.perf_counter() - started > SECONDS:
+            if turn > 2 * _turns(own) and time.perf_counter() - started > SECONDS:
                 break
-    late = {name: seconds[1:] for name, seconds in took.items()}  # the first also chooses kernels
+    first, turns = 1, _turns(own)  # the first also chooses kernels
+    whole_turns = (len(took[WHOLE]) - first) // turns * turns
+    late = {name: _by_turns(seconds[first : first + whole_turns], turns) for name, seconds in took.items()}
     rows = [_row(name, others[name].batch_size if name in others else batch, seconds) for name, seconds in late.items()]
     whole, ceiling, _, *rest = rows
     waiting = statistics.median(wait / seconds for seconds, wait in late[WHOLE])
@@ -92,7 +106,7 @@ def _advice(numbers: str, whole: Row, share: float, parts: tuple[float, float], 
         f"{whole.per_second:,.0f} images a second at {numbers}, {share:.0%} of what the network itself allows here; "
         f"{parts[0]:.1%} of a step waits for images, {parts[1]:.1%} makes what the network is asked."
     )
-    if parts[1] > 1 - 1 / HELPS and not COMPILED and not torch.cuda.is_available():
+    if parts[1] > 1 - 1 / HELPS and not compiled_module("compiled") and not torch.cuda.is_available():
         said += " Views are made by torch: `pip install 'selfsight[fast]'` compiles them for this processor."
     best = max(rest, key=lambda row: row.per_second, default=None)
     if best is None or best.per_second < HELPS * whole.per_second:
@@ -130,13 +144,14 @@ def _whole(recipe: Recipe, store: Store) -> Timed:
 
 
 def _held(recipe: Recipe, store: Store) -> Timed:
-    """The same step again and again on what was asked in the first."""
+    """The same steps again and again on what was asked in the first of each task."""
     state = _state(recipe, store)
-    now = _now(recipe)
-    example = state.task.prepare(_batch(state, recipe, store), now)
+    batch, steps = _batch(state, recipe, store), itertools.count()
+    held = [state.task.prepare(batch, _now(recipe, turn)) for turn in range(_turns(recipe))]
 
     def step() -> tuple[float, float]:
-        return _timed(lambda: learn(state, [example], 1, now)), 0.0
+        turn = next(steps) % len(held)
+        return _timed(lambda: learn(state, [held[turn]], 1, _now(recipe, turn))), 0.0
 
     return step
 
@@ -144,10 +159,11 @@ def _held(recipe: Recipe, store: Store) -> Timed:
 def _asked(recipe: Recipe, store: Store) -> Timed:
     """What `pretrain` does to images before the network sees them, alone."""
     state = _state(recipe, store)
-    batch = _batch(state, recipe, store)
+    batch, steps = _batch(state, recipe, store), itertools.count()
 
     def step() -> tuple[float, float]:
-        return _timed(lambda: state.task.prepare(batch, _now(recipe))), 0.0
+        turn = next(steps) % _turns(recipe)
+        return _timed(lambda: state.task.prepare(batch, _now(recipe, turn))), 0.0
 
     return step
 
@@ -157,8 +173,14 @@ def _batch(state: State, recipe: Recipe, store: Store) -> Batch:
     return resident(state.fabric, store.images, where[order(recipe.seed, 0, len(where), recipe.batch_size)])
 
 
-def _now(recipe: Recipe) -> Now:
-    return Now(0, STEPS, generator(recipe.seed, "task", 0, 0), {})
+def _turns(recipe: Recipe) -> int:
+    """Steps after which tasks that take turns begin anew."""
+    task = recipe.task
+    return len(task.tasks) if isinstance(task, Together) and task.how == "alternating" else 1
+
+
+def _now(recipe: Recipe, step: int) -> Now:
+    return Now(step, STEPS, generator(recipe.seed, "task", step, 0), {})
 
 
 def _timed(work: Callable[[], object]) -> float:
@@ -167,6 +189,12 @@ def _timed(work: Callable[[], object]) -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - before
+
+
+def _by_turns(took: list[tuple[float, float]], turns: int) -> list[tuple[float, float]]:
+    """Of tasks that take turns the mean step of each round, as one's steps differ from another's."""
+    rounds = [took[start : start + turns] for start in range(0, len(took), turns)]
+    return [tuple(statistics.fmean(each) for each in zip(*steps, strict=True)) for steps in rounds]  # type: ignore[misc]
 
 
 def _row(name: str, batch: int, took: list[tuple[float, float]]) -> Row:

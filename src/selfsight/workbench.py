@@ -107,8 +107,11 @@ def pretrain(
     store = store_of(recipe, console)
     where = learned_from(store)
     recipe.backbone.build(store.images.shape[3], store.images.shape[1])  # an encoder that cannot be built leaves no run
-    with _company() as company:
+    with _company(recipe) as company:
         plan = settle(recipe, store.images, where)
+        if company.threads != company.most and not gives_way(recipe.company, plan.precision):
+            company.leave()
+            plan = settle(recipe, store.images, where)  # what was timed with fewer threads than there will be
         run = Run.create(where_to) if _is_first() else Run(where_to)
         if isinstance(recipe.data, InMemory):
             # arrays cannot be written into a recipe; what was packed of them can be found
@@ -122,10 +125,10 @@ def pretrain(
 
 
 @contextlib.contextmanager
-def _company() -> Iterator[Company]:
+def _company(recipe: Recipe) -> Iterator[Company]:
     """With memory kept, and beside a neighbour with the threads there will be: as steps are timed, so they are made."""
     keep_memory()
-    company = settle_in()
+    company = settle_in() if gives_way(recipe.company, recipe.precision) else Company()
     try:
         yield company
     finally:
@@ -154,7 +157,7 @@ def resume(
             f"The images of {run.path} are not the ones it was started with, so it cannot go on exactly. Start "
             "a new run."
         )
-    with _claimed(run), _company() as company:
+    with _claimed(run), _company(recipe) as company:
         return _go(Bench(run, recipe, store, learned_from(store), console, save_seconds), company)
 
 

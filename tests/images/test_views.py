@@ -6,6 +6,7 @@ import torch
 from skimage import data
 from torchvision.transforms import v2
 
+from selfsight.compiling import compiled_module
 from selfsight.images import views
 from selfsight.images.resample import resize_matrix
 from selfsight.images.views import Views, draw_crops
@@ -138,13 +139,13 @@ def test_nothing_asked_nothing_changed(cat):
     assert torch.allclose(still(cat[None], generator("x")), cat[None] / 255, atol=1e-5)
 
 
-@pytest.mark.skipif(not views.COMPILED, reason="numba is not installed")
+@pytest.mark.skipif(not compiled_module("compiled"), reason="numba is not installed")
 def test_compiled_views_that_change_nothing_are_the_picture_to_the_last_bit(cat):
     still = Views(crop=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0).gentle()
     assert torch.equal(still(cat[None], generator("x")), cat[None].float() / 255)
 
 
-@pytest.mark.skipif(not views.COMPILED, reason="numba is not installed")
+@pytest.mark.skipif(not compiled_module("compiled"), reason="numba is not installed")
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("shape", [(48, 48), (28, 28), (40, 60), (7, 5)])
 @pytest.mark.parametrize("name", [*RECIPES, "edges"])
@@ -156,7 +157,7 @@ def test_compiled_views_are_torchs(monkeypatch, cat, name, shape, channels):
     pictures = pictures.permute(0, 3, 1, 2)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     fast = recipe(pictures, generator("both"))
-    monkeypatch.setattr(views, "COMPILED", False)
+    monkeypatch.setattr(views, "compiled_module", lambda _: None)
     slow = recipe(pictures, generator("both"))
     assert fast.shape == slow.shape
     assert (fast - slow).abs().max() < 1e-4  # a hue of nearly gray pixels divides by nearly nothing
@@ -165,7 +166,7 @@ def test_compiled_views_are_torchs(monkeypatch, cat, name, shape, channels):
 
 
 def _compiled_again(recipe: Views, pictures: torch.Tensor, monkeypatch) -> torch.Tensor:
-    monkeypatch.setattr(views, "COMPILED", True)
+    monkeypatch.setattr(views, "compiled_module", compiled_module)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     return recipe(pictures, generator("both"))
 
@@ -200,7 +201,7 @@ def test_views_are_the_same_where_the_network_computes_in_half_precision():
     assert torch.equal(inside, plain)
 
 
-@pytest.mark.skipif(not views.COMPILED, reason="numba is not installed")
+@pytest.mark.skipif(not compiled_module("compiled"), reason="numba is not installed")
 def test_pictures_narrower_than_their_blur_never_reach_compiled_code(monkeypatch):
     """It has no borders to reflect there, and asks no index whether it lies within the picture."""
     monkeypatch.setattr(views, "_compiled", lambda *_: pytest.fail("compiled"))

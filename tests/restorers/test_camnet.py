@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from selfsight.corruptions import CutOut, Noise, spelled
+from selfsight.errors import UserError
 from selfsight.images.lab import to_lab
 from selfsight.restorers import CamNet
 from selfsight.restorers.camnet import fold, unfold
@@ -57,7 +58,7 @@ def test_colour_keeps_the_lightness_of_what_is_left():
     found, given = to_lab(answer), to_lab(left)
     assert (found[:, 0] - given[:, 0])[shown].abs().max() < 0.05
     assert found[:, 1:].abs().mean() > 1
-    with pytest.raises(ValueError, match="colour is predicted for 3 channels"):
+    with pytest.raises(UserError, match="Colour is predicted for 3 channels"):
         CamNet(predicts="colour").build(1, 32)
 
 
@@ -108,13 +109,13 @@ def test_settings_that_make_no_net_are_refused(words, told):
 
 
 def test_a_size_that_cannot_be_halved_is_refused_with_one_that_can():
-    with pytest.raises(ValueError, match="a picture of 130 pixels cannot be halved .* take 128 pixels"):
+    with pytest.raises(UserError, match="A picture of 130 pixels cannot be halved .* give --size 128"):
         CamNet().build(3, 130)
     assert len(CamNet().build(3, 128).sides) == 5
     for size in (125, 165, 250):
-        with pytest.raises(ValueError, match="cannot be halved") as refused:
+        with pytest.raises(UserError, match="cannot be halved") as refused:
             CamNet().build(3, size)
-        CamNet().build(3, int(str(refused.value).split()[-2]))
+        CamNet().build(3, int(str(refused.value).split()[-1].rstrip(".")))
 
 
 def test_pixels_become_channels_and_back():

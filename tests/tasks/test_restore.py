@@ -10,6 +10,7 @@ from selfsight.codes import Refresh
 from selfsight.corruptions import Chain, CutOut, Decolour, Downsample
 from selfsight.distances import Features, Pixels
 from selfsight.encoders import Small
+from selfsight.errors import UserError
 from selfsight.images.views import Views
 from selfsight.optimizer import Optimization
 from selfsight.restorers import CamNet
@@ -165,10 +166,10 @@ def test_the_regression_twin_answers_once(batch):
 
 def test_what_is_missing_is_said_before_the_training():
     encoder = Small(width=8).build(3, 32)
-    with pytest.raises(ValueError, match="none was given"):
+    with pytest.raises(UserError, match="none was given"):
         Restore(distance=Features()).parts(encoder)
     with pytest.raises(ValueError, match="memory is a number of images"):
         Restore(memory=0)
-    with pytest.raises(ValueError, match="Downsample does not: take auto"):
+    with pytest.raises(UserError, match="Downsample does not: take auto"):
         Restore(restorer=CamNet(predicts="colour"), corruption=Downsample()).parts(encoder)
     assert Restore(distance=Pixels()).parts(encoder)

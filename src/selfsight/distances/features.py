@@ -20,6 +20,7 @@ from torch import Tensor
 from selfsight.distance import Distance, Gauge
 from selfsight.encoder import Encoder, read_weights
 from selfsight.encoders import stored
+from selfsight.errors import UserError
 from selfsight.maths.distances import maps_apart, pixels_apart, unit_maps
 from selfsight.places import anchor
 
@@ -62,9 +63,9 @@ class Features(Distance):
             encoder = stored(self.through)
         if encoder is None or encoder.channels != channels:
             has = "none was given" if encoder is None else f"the one given takes {encoder.channels}"
-            raise ValueError(
+            raise UserError(
                 f"Features look through an encoder of {channels}-channel pictures, and {has}: name a run of such by "
-                "`through`"
+                "`through` (--task.distance.through runs/a)."
             )
         return _Features(self, encoder)
 

@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from selfsight.batch import Batch, Example
+from selfsight.compiling import compiled_module
 from selfsight.images.changes import Changes
 from selfsight.view import ViewSource
-
-COMPILED = find_spec("numba") is not None
-"""Views are made by compiled code where numba is installed; by torch otherwise, and on other devices."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +77,10 @@ class Views(ViewSource):
         precision, whatever the network around has.
         """
         changes = self.drawn(len(images), images.shape[-2], images.shape[-1], generator)
-        compiled = COMPILED and images.device.type == "cpu" and changes.degrees is None
-        if compiled and changes.radius < min(images.shape[-2:]):  # else there is nothing to reflect at the border
-            return _compiled(images, changes)
+        here = images.device.type == "cpu" and changes.degrees is None
+        inner = changes.radius < min(images.shape[-2:])  # else there is nothing to reflect at the border
+        if here and inner and (compiled := compiled_module("compiled")):
+            return _compiled(compiled, images, changes)
         with torch.autocast(images.device.type, enabled=False):
             return changes(images)
 
@@ -131,17 +130,15 @@ class Views(ViewSource):
         return replace(self, jitter=0.0, gray=0.0, blur=0.0, solarise=0.0)
 
 
-def _compiled(images: Tensor, changes: Changes) -> Tensor:
-    from selfsight import compiled  # its import compiles, or reads what was compiled
-
+def _compiled(compiled: Any, images: Tensor, changes: Changes) -> Tensor:
     made = compiled.changed(
         images.numpy(),
         crops=changes.crop.numpy(),
         flip=changes.flip.numpy(),
         order=changes.order.numpy(),
-        strength=changes.strength.numpy(),
+        strength=changes.strength.float().numpy(),
         gray=changes.gray.numpy(),
-        sigma=changes.sigma.numpy(),
+        sigma=changes.sigma.float().numpy(),
         radius=changes.radius,
         solarise=changes.solarise.numpy(),
         threads=torch.get_num_threads(),

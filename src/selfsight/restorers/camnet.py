@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
@@ -33,11 +32,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from selfsight.bf16 import bf16_is_native
+from selfsight.compiling import compiled_module
+from selfsight.errors import UserError
 from selfsight.images.lab import to_lab, to_srgb
 from selfsight.restorer import Asked, Restorer, Stack, State, halved
 
-COMPILED = find_spec("numba") is not None
-"""Many answers are glanced at by compiled code where numba is installed."""
 AB = 50.0
 """Units of a and b in one unit of what is said: in six photographs of scikit-image a and b deviate by 3 to 20, and what
 a fresh net says by 0.05 to 0.15."""
@@ -89,13 +88,13 @@ class CamNet(Restorer):
 
     def build(self, channels: int, size: int, dim: int = 0, seed: int = 0) -> Stack:
         if self.predicts == "colour" and channels != 3:
-            raise ValueError(f"colour is predicted for 3 channels, and these pictures have {channels}: take picture")
+            raise UserError(f"Colour is predicted for 3 channels, and these pictures have {channels}: take picture.")
         sides = halved(size, self.coarsest)
         if sides[0] >= 4 * self.coarsest:
             fits = next(side for side in range(size, 0, -1) if halved(side, self.coarsest)[0] < 4 * self.coarsest)
-            raise ValueError(
-                f"a picture of {size} pixels cannot be halved down to {self.coarsest} or a little more, only to "
-                f"{sides[0]}: take {fits} pixels"
+            raise UserError(
+                f"A picture of {size} pixels cannot be halved down to {self.coarsest} or a little more, only to "
+                f"{sides[0]}: give --size {fits}."
             )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -152,9 +151,9 @@ class Scales(Stack):
         return base + fold(inside(more), scale.fold)  # what the level before changed, without its pixels' edges
 
     def glances(self, left: Tensor) -> bool:
-        there = COMPILED and bf16_is_native(left.device.type) and self.lengths[0] > 0
-        there = there and not (self.colour or self.sees_holes)
-        return there and left.device.type == "cpu" and left.dtype == torch.float32
+        there = bf16_is_native(left.device.type) and self.lengths[0] > 0 and not (self.colour or self.sees_holes)
+        there = there and left.device.type == "cpu" and left.dtype == torch.float32
+        return there and compiled_module("glance") is not None
 
     @torch.no_grad()
     def glance(self, l: int, asked: Asked, code: Tensor, truth: Tensor, weights: tuple[float, float]) -> Tensor:

@@ -30,6 +30,7 @@ from selfsight.corruptions import Chain, Decolour, Downsample
 from selfsight.distance import Distance, Gauge
 from selfsight.distances import Pixels
 from selfsight.encoder import Encoder
+from selfsight.errors import UserError
 from selfsight.findings import APART, NEAREST, RANDOM
 from selfsight.images.views import Views
 from selfsight.maths.distances import sharpness, spread
@@ -88,9 +89,9 @@ class Restore(Task):
 
     def parts(self, encoder: Encoder) -> dict[str, nn.Module]:
         if getattr(self.restorer, "predicts", "") == "colour" and "Decolour" not in kinds(self.corruption):
-            raise ValueError(
-                "predicts colour leaves lightness as it is, for corruptions that take colour away, and "
-                f"{type(self.corruption).__name__} does not: take auto"
+            raise UserError(
+                "Predicts colour leaves lightness as it is, for corruptions that take colour away, and "
+                f"{type(self.corruption).__name__} does not: take auto."
             )
         gauge.cache_clear()  # an earlier training in this process may have read what has changed since
         gauge(self.distance, encoder.channels)  # what it lacks is said before the training
