@@ -6,7 +6,7 @@ import torch
 
 from selfsight.batch import Batch, Now
 from selfsight.codes import Refresh
-from selfsight.corruptions import Decolour
+from selfsight.corruptions import Decolour, Jpeg
 from selfsight.encoders import Small
 from selfsight.findings import doubts, plain_findings, renewed
 from selfsight.policy import Policy
@@ -139,6 +139,13 @@ def test_what_a_run_said_of_itself_before_is_said_anew_or_not_at_all(run):
 
 def test_noise_is_found_on_other_images(run, photographs):
     assert restored(run, photographs, "noise", steps=2, judged=True) == {"G001", "G002"}  # the same noise for all codes
+
+
+def test_answers_that_are_worse_than_none_are_found(run, photographs):
+    """An untrained restorer's answers to what lacks next to nothing."""
+    assert restored(run, photographs, judged=True, steps=0, corruption=Jpeg()) == {"G004"}
+    (found,) = [one for one in plain_findings(run, 0) if one["code"] == "G004"]
+    assert found["sentence"].startswith("On images it did not learn from even the nearest of 8 answers is ")
 
 
 @pytest.mark.parametrize(("ways", "remember"), [(True, None), (True, Refresh()), (False, None)])

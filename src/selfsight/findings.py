@@ -15,7 +15,7 @@ NEAREST, RANDOM, APART = (
     "distance between two answers",
 )
 """Of a trained restorer, in units of the distance of what was left: what scores.json says under "answers"."""
-DOUBTS = ("G001", "G002", "G003")
+DOUBTS = ("G001", "G002", "G003", "G004")
 """Codes of findings that a restorer's answers are not to be used."""
 POLICIES = ("P001", "P002", "P003")
 """Codes of findings that a policy chose nothing worth its name, or over its budget."""
@@ -126,6 +126,11 @@ def _answers(run: Run) -> list[dict[str, Any]]:
         found.append(_one(f"{on} two answers lie {apart:.1%} as far apart as what was left lies from the truth"))
     if usual > NOISE:
         found.append(_noise(f"{on} a random answer is {usual:.1f} times as far from the truth as what was left"))
+    nearest = rows[NEAREST][where]
+    if nearest >= 1 and not found:
+        sentence = f"{on} even the nearest of 8 answers is {nearest:.2f} times as far from the truth as what was left."
+        cure = "Train longer, or take more away: as it is, answers are worse than no answer."
+        found.append(_finding("G004", sentence, cure))
     return found
 
 

@@ -84,6 +84,15 @@ TOLD = (
         "Pictures of which one in a thousand is hit: raise chance.",
     ),
     Told(
+        "G004", "worse than what was left", "model", "worse-than-left",
+        "After training, even the nearest of 8 answers to each picture is farther from the truth than what was left of "
+        "it.",
+        "An answer is meant to bring something back; such answers only add damage to damage.",
+        "Train longer, or take more away.",
+        "Answers of which one in 8 is nearer and the others are far: the report tells a random one's distance too. "
+        "Measured on validation images, or where there are fewer than 16 on those it learned from.",
+    ),
+    Told(
         "P001", "policy at its bound", "model", "policy-at-bound",
         f"The evenness of its choices is below {BOUND:g}, and one has more than {MOST:.0%} of the images, over the "
         f"last {LATE} of {TRIED} steps and more.",
