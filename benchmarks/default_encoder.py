@@ -38,6 +38,7 @@ from selfsight.sources import InMemory
 from selfsight.tasks import SimCLR
 from selfsight.train import State, train
 from selfsight.verbs import divide, encoder_of, fitting_store
+from selfsight.view import ViewSource
 from selfsight.views import MultiCropViews
 
 PRECISION, SIDE = "bf16-mixed", 64
@@ -53,17 +54,23 @@ class Variant:
     rate: float = Optimization().rate
     growth: tuple[float, ...] = ()
     large: int = 0
-    """Of so many large pictures and four small ones; 0: two ordinary views."""
+    """Of so many large pictures, and small ones; 0: two ordinary views."""
+    small: int = 4
+    batch: int | None = None
 
     @property
     def sides(self) -> list[int]:
         """Of the pictures, one after the other."""
         return [side(self.growth, part / (len(self.growth) + 1), SIDE) for part in range(len(self.growth) + 1)]
 
+    def shown(self, views: selfsight.Views) -> ViewSource:
+        return MultiCropViews(large=self.large, small=self.small, views=views, windows=views) if self.large else views
+
     def recipe(self, source: Any, views: selfsight.Views, steps: int, seed: int) -> selfsight.Recipe:
         return selfsight.Recipe(
             data=source,
-            task=SimCLR(views=MultiCropViews(large=self.large, views=views, windows=views) if self.large else views),
+            task=SimCLR(views=self.shown(views)),
+            batch=self.batch,
             encoder=self.encoder,
             optimizer=replace(Optimization(), rate=self.rate),
             growth=self.growth,
@@ -83,6 +90,10 @@ VARIANTS = (
     Variant("pictures grow from a half by three quarters", growth=(0.5, 0.75)),
     Variant("one large and four small pictures", large=1),
     Variant("two large and four small pictures", large=2),
+    Variant("four views of 128 images", large=4, small=0, batch=128),
+    Variant("eight views of 64 images", large=8, small=0, batch=64),
+    Variant("128 images", batch=128),
+    Variant("512 images", batch=512),
 )
 CHOSEN = ("emoji", "patches_gray")
 

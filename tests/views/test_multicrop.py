@@ -59,7 +59,21 @@ def test_each_picture_is_embedded_by_itself(photographs):
     assert torch.allclose(found[:, 2:], right, atol=1e-5)
 
 
-@pytest.mark.parametrize(("settings", "says"), [({"small": 6}, "multiple of 4"), ({"large": 0}, "large is at least 1")])
+def test_large_ones_alone_go_to_any_encoder_at_any_side(photographs):
+    views, batch = MultiCropViews(large=3, small=0, views=SAME), batch_of(photographs)
+    example = views.example(Batch(batch.images[..., 1:, 1:], batch.index), generator("x"))
+    assert example.inputs.shape == (6, 3, 3, 31, 31)
+    assert torch.equal(example.inputs[:, 2], batch.images[..., 1:, 1:] / 255)
+    encoder = Small(width=4).build(3, 31).eval()
+    found = views.embedded(encoder, example.inputs)
+    assert torch.equal(found, encoder(example.inputs.flatten(0, 1)))
+    assert len(found) == 6 * views.shown()
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [({"small": 6}, "multiple of 4"), ({"large": 0}, "large is at least 1"), ({"small": 0}, "together at least 2")],
+)
 def test_numbers_that_cannot_be_laid(settings, says):
     with pytest.raises(ValueError, match=says):
         MultiCropViews(**settings)

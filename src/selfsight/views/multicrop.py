@@ -1,4 +1,4 @@
-"""Few large pictures of an image and several small ones, which cost a quarter each.
+"""Large pictures of an image and small ones, which cost a quarter each; or several large ones alone.
 
 Caron, Misra, Mairal, Goyal, Bojanowski, Joulin 2020, "Unsupervised Learning of Visual Features by Contrasting Cluster
 Assignments", section 3.2 (multi-crop). We depart in two ways. A small picture is a view of a window of half the side,
@@ -29,15 +29,16 @@ TILES = 4
 @dataclass(frozen=True, kw_only=True)
 class MultiCropViews(ViewSource):
     """Meant for where steps are dear and parts tell what the whole is. Poor on images of few pixels, whose quarters
-    show nothing; and encoders that take one side alone, as most transformers, cannot be asked."""
+    show nothing; and encoders that take one side alone, as most transformers, cannot be asked about small pictures:
+    small 0 shows large ones alone, and --batch made as much smaller costs no more than two of each image."""
 
     choose: ClassVar[Choice] = "all"
     mosaics: ClassVar[bool] = True
 
     large: int = 1
-    """Pictures of the full side of each image; at least 1."""
+    """Pictures of the full side of each image; at least 1, and 2 without small ones."""
     small: int = 4
-    """Pictures of half the side, a multiple of 4; each costs a quarter."""
+    """Pictures of half the side, a multiple of 4, or 0; each costs a quarter."""
     views: Views = Views()
     """What may change between the large ones."""
     windows: Views = Views()
@@ -45,22 +46,27 @@ class MultiCropViews(ViewSource):
     shows 5 to 25 % of the image."""
 
     def __post_init__(self) -> None:
-        if self.large < 1 or self.small < TILES or self.small % TILES:
+        if self.large < 1 or self.small < 0 or self.small % TILES or self.shown() < 2:
             raise ValueError(
-                f"large is at least 1 and small a multiple of {TILES}, at least that, not {self.large} and {self.small}"
+                f"large is at least 1, small a multiple of {TILES}, and both together at least 2, "
+                f"not {self.large} and {self.small}"
             )
 
     def example(self, batch: Batch, generator: Generator) -> Example:
         images = batch.images
         n, _, side, wide = images.shape
+        large = self.views(images.repeat_interleave(self.large, 0), generator).unflatten(0, (n, self.large))
+        if not self.small:
+            return Example(inputs=large, index=batch.index)
         if side != wide or side % 2:
             raise UserError(f"Small pictures need images of an even side, not {wide} x {side} pixels: give --size 32.")
-        large = self.views(images.repeat_interleave(self.large, 0), generator)
         small = self.windows(cut_windows(images, self.small, generator), generator)
-        pictures = [large.unflatten(0, (n, self.large)), laid(small.unflatten(0, (n, self.small)))]
-        return Example(inputs=torch.cat(pictures, 1), index=batch.index)
+        laid_out = laid(small.unflatten(0, (n, self.small)))
+        return Example(inputs=torch.cat([large, laid_out], 1), index=batch.index)
 
     def embedded(self, encoder: nn.Module, pictures: Tensor) -> Tensor:
+        if not self.small:
+            return encoder(pictures.flatten(0, 1))
         n, small = len(pictures), taken_apart(pictures[:, self.large :])
         found = encoder(pictures[:, : self.large].flatten(0, 1)).unflatten(0, (n, -1))
         try:
@@ -79,7 +85,7 @@ class MultiCropViews(ViewSource):
         return self.large + self.small
 
     def caption(self, example: Example, i: int) -> str:
-        return f"one image: {self.large} large and {self.small} small views"
+        return f"one image: {self.large} large and {self.small} small views" if self.small else f"{self.large} views"
 
 
 def cut_windows(images: Tensor, count: int, generator: Generator) -> Tensor:
