@@ -32,7 +32,7 @@ from quality import SETS
 from record import Claim, conclude, interval, kept, parser
 from rich.console import Console
 from safetensors.torch import load_file
-from speed import WORKERS, environment
+from speed import WANTED, WORKERS, environment
 
 import selfsight
 from selfsight.encoders import Small
@@ -76,7 +76,7 @@ def _rows(place: str, words: Any) -> Iterator[dict[str, Any]]:
     else:
         made = SETS[place].source(words.data / SETS[place].place, work)
         store = pack(made, Packing(size=SIDE), out=work / "images.store")
-    python = environment(words.peers)
+    python = environment(words.peers, WANTED["lightly"])
     workers = best_workers(words.work, python, files(store, work / "files")) if python else 0
     for seed in range(words.seeds):
         for share in SHARES:

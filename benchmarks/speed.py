@@ -3,8 +3,9 @@
     python benchmarks/speed.py --out benchmarks/results/speed.json [--rounds 3] [--work runs/speed] [--quick]
 
 SimCLR on a folder of 6,000 JPEGs of 64 pixels (pieces of scikit-image's photographs, made in WORK), batches of 128, end to
-end, by every way of `speed_loops.py`, each in a process of its own, in turn, so that a load on the machine meets all alike. lightly
-runs in an environment of its own, made in WORK with this machine's pip; where it cannot be made, it is named and left out.
+end, by every way of `speed_loops.py`, each in a process of its own, in turn, so that a load on the machine meets all alike.
+Each rival runs in an environment of its own, made in WORK with this machine's pip; where it cannot be made, it is named and
+left out. lightly-train is asked for ResNet-18 alone.
 Also: the share of the ceiling, the step of a ViT-tiny beside timm's as it comes, one busy neighbour, how long
 `selfsight --help` and the first step of a process take, packing, probes, and what many images cost beside few. A claim is
 the median of the rounds' ratios, its interval their range. Rows of each part are kept in WORK as it ends: `--only` makes
@@ -13,6 +14,8 @@ some, a second call goes on with the rest.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import statistics
 import subprocess
@@ -32,9 +35,16 @@ ROOT = HERE.parent
 
 IMAGES = 6000
 WORKERS = (0, 1, 2)
-"""Among which lightly's best is looked for."""
-BARS = {"small": (4.5, 1.9), "resnet18": (2.1, 1.9)}
-"""Times as fast as lightly, and as the tuned loop, that are asked for."""
+"""Among which each rival's best is looked for."""
+WANTED = {
+    "lightly": ("lightly", "pytorch-lightning"),
+    "lightly-train": ("lightly-train",),
+    "stable-pretraining": ("stable-pretraining",),
+}
+"""What each rival's environment holds beside selfsight."""
+SMALL = {"lightly": 4.5, "stable-pretraining": 2.0, "tuned": 1.9, "plain": 2.0}
+BARS = {"small": SMALL, "resnet18": SMALL | {"lightly": 2.1, "lightly-train": 2.0}}
+"""Times as fast as others that are asked for."""
 
 
 def main() -> None:
@@ -53,28 +63,32 @@ def main() -> None:
     words.work.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for part in words.only.split(",") if words.only else PARTS:
-        alone = "" if part not in BESIDE or peers(words) else " alone"
-        place = words.work / f"{part} {words.encoders} {words.rounds} {words.seconds:g}{alone}.json"
+        beside = [name for name in RIVALS.get(part, ()) if rival(words, name)]
+        place = (
+            words.work / f"{' '.join([part, words.encoders, str(words.rounds), f'{words.seconds:g}', *beside])}.json"
+        )
         rows += kept(place, {}, lambda made: {"rows": list(made(words))}, PARTS[part])["rows"]
     conclude("speed", list(claims(rows)), rows, words.out)
 
 
-def peers(words: Any) -> str | None:
-    """Made where it is first asked for."""
-    return environment(words.work / "peers")
+def rival(words: Any, name: str) -> str | None:
+    """The Python of an environment with it, made where it is first asked for; None, and why, where there can be none."""
+    return environment(words.work / name, WANTED[name])
 
 
-def environment(place: Path) -> str | None:
-    """The Python of an environment with lightly in it; None, and why, where there can be none."""
+@functools.cache
+def environment(place: Path, wanted: Sequence[str]) -> str | None:
+    """Of selfsight and what is wanted beside it."""
     python = place / "bin" / "python"
     try:
         if not python.exists():
             subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
-            wanted = ["torch", "torchvision", "lightly", "pytorch-lightning", "-e", str(ROOT)]
-            subprocess.run([str(python), "-m", "pip", "install", "--quiet", *wanted], check=True)
-        subprocess.run([str(python), "-c", "import lightly, pytorch_lightning, selfsight"], check=True)
+            packages = ["torch", "torchvision", *wanted, "-e", str(ROOT)]
+            subprocess.run([str(python), "-m", "pip", "install", "--quiet", *packages], check=True)
+        modules = ", ".join(name.replace("-", "_") for name in wanted)
+        subprocess.run([str(python), "-c", f"import {modules}, selfsight"], check=True, stdout=subprocess.DEVNULL)
     except (OSError, subprocess.SubprocessError) as error:
-        print(f"lightly is left out: {error}")
+        print(f"{wanted[0]} is left out: {error}")
         return None
     return str(python)
 
@@ -85,51 +99,55 @@ def jpegs(words: Any) -> str:
 
 
 def end_to_end(words: Any) -> Iterator[dict[str, Any]]:
-    """Every encoder."""
-    python, folder = peers(words), jpegs(words)
+    """Every encoder by every way, round by round; of a rival all numbers of workers in the first round, the best after."""
     for encoder in words.encoders.split(","):
-        yield from _loops(words, python, folder, encoder)
+        ways = [("selfsight", 0), ("tuned", 2), ("plain", 2)]
+        ways += [(name, workers) for name in _rivals(words, "end to end", encoder) for workers in WORKERS]
+        for turn in range(words.rounds):
+            told = []
+            for name, workers in ways:
+                row = {"what": "end to end", "encoder": encoder, "way": name, "workers": workers, "round": turn}
+                told.append(row | _run(name, encoder, words, workers))
+                print(f"{encoder:9} {name:18} {workers} {told[-1]['images_per_second']:8.1f} images/s", flush=True)
+                yield told[-1]
+            ways = [max(some, key=_rate) for _, some in itertools.groupby(told, key=lambda row: row["way"])]
+            ways = [(row["way"], row["workers"]) for row in ways]
 
 
-def _loops(words: Any, python: str | None, folder: str, encoder: str) -> Iterator[dict[str, Any]]:
-    """Every loop, round by round; of lightly all numbers of workers in the first round, the best one after."""
-    ways = [("selfsight", 0), ("tuned", 2), ("plain", 2)]
-    others: list[tuple[str, int]] = [("lightly", workers) for workers in WORKERS] if python else []
-    for turn in range(words.rounds):
-        told = []
-        for name, workers in [*ways, *others]:
-            row = {"what": "end to end", "encoder": encoder, "way": name, "workers": workers, "round": turn}
-            told.append(
-                row | _run(python if name == "lightly" else sys.executable, name, encoder, folder, words, workers)
-            )
-            print(f"{encoder:9} {name:10} {workers} {told[-1]['images_per_second']:8.1f} images/s", flush=True)
-            yield told[-1]
-        rates = {row["workers"]: row["images_per_second"] for row in told if row["way"] == "lightly"}
-        others = [("lightly", max(rates, key=lambda workers: rates[workers]))] if rates else []
+def _rate(row: dict[str, Any]) -> float:
+    return float(row["images_per_second"])
+
+
+def _rivals(words: Any, part: str, encoder: str) -> list[str]:
+    """Who can be made, is asked in this part, and for this encoder."""
+    asked = [name for name in RIVALS[part] if name in BARS[encoder]]
+    return [name for name in asked if rival(words, name)]
 
 
 def beside_a_neighbour(words: Any) -> Iterator[dict[str, Any]]:
-    """ResNet-18 by us and by lightly while another process is busy."""
-    python, folder = peers(words), jpegs(words)
-    if not python:
-        return
+    """ResNet-18 while another process is busy."""
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
         for turn in range(words.rounds):
-            for name, program in (("selfsight", sys.executable), ("lightly", python)):
+            for name in ("selfsight", *_rivals(words, "neighbour", "resnet18")):
                 row = {"what": "a busy neighbour", "encoder": "resnet18", "way": name, "round": turn}
-                yield row | _run(program, name, "resnet18", folder, words, 0)
+                yield row | _run(name, "resnet18", words, 0)
     finally:
         busy.kill()
 
 
-def _run(python: Any, name: str, encoder: str, folder: str, words: Any, workers: int) -> dict[str, Any]:
-    command = [python, str(HERE / "speed_loops.py"), name, "--encoder", encoder, "--folder", folder]
-    command += ["--seconds", str(words.seconds), "--workers", str(workers), "--began", repr(time.time())]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
+def _run(name: str, encoder: str, words: Any, workers: int) -> dict[str, Any]:
+    """What speed_loops.py tells of one way."""
+    python = rival(words, name) if name in WANTED else sys.executable
+    out = words.work / "told.json"
+    command = [str(python), str(HERE / "speed_loops.py"), name, "--encoder", encoder, "--folder", jpegs(words)]
+    command += ["--seconds", str(words.seconds), "--workers", str(workers), "--out", str(out)]
+    out.unlink(missing_ok=True)
+    began = ["--began", repr(time.time())]
+    done = subprocess.run([*command, *began], capture_output=True, text=True, check=False)
+    if done.returncode or not out.exists():
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    return dict(json.loads(out.read_text(encoding="utf-8")))
 
 
 def ceilings(words: Any) -> Iterator[dict[str, Any]]:
@@ -154,6 +172,7 @@ def attention(words: Any) -> Iterator[dict[str, Any]]:
     import timm
 
     from selfsight.encoders.timm import explicit_attention
+    from selfsight.quick import quicken
 
     pixels = torch.rand(64, 3, 64, 64)
     ways = {}
@@ -161,6 +180,7 @@ def attention(words: Any) -> Iterator[dict[str, Any]]:
         net = timm.create_model("vit_tiny_patch16_224", num_classes=0, img_size=64, patch_size=8)
         if name == "selfsight":
             explicit_attention(net)
+            quicken(net)
         ways[name] = (net, torch.optim.AdamW(net.parameters(), fused=name == "selfsight" or None))
     for turn in range(1 + 3 * words.rounds):
         for name, (net, optimizer) in ways.items():
@@ -184,21 +204,20 @@ def starts(words: Any) -> Iterator[dict[str, Any]]:
         subprocess.run(command, capture_output=True, check=True)
         if turn:
             yield {"what": "--help", "round": turn - 1, "seconds": time.perf_counter() - began}
-    python, folder = peers(words), jpegs(words)
     for turn in range(words.rounds):
-        for name, program in (("selfsight", sys.executable), ("lightly", python)):
-            if program:
-                row = {"what": "first step", "way": name, "round": turn}
-                yield row | _run(program, name, "small", folder, words, 0)
+        for encoder in ("small", "resnet18"):
+            for name in ("selfsight", *_rivals(words, "start", encoder)):
+                row = {"what": "first step", "encoder": encoder, "way": name, "round": turn}
+                yield row | _run(name, encoder, words, 0)
 
 
 def claims(rows: Sequence[dict[str, Any]]) -> Iterator[Claim]:
     """See the top of this file."""
     for encoder in dict.fromkeys(row["encoder"] for row in rows if row["what"] == "end to end"):
-        lightly, tuned = BARS[encoder]
-        for way, bar in (("lightly", lightly), ("tuned", tuned), ("plain", 2.0)):
+        for way, bar in BARS[encoder].items():
             yield from _ratio(rows, "end to end", encoder, way, bar)
-    yield from _ratio(rows, "a busy neighbour", "resnet18", "lightly", 5.0)
+    for way in RIVALS["neighbour"]:
+        yield from _ratio(rows, "a busy neighbour", "resnet18", way, 5.0)
     yield from _ratio(rows, "ViT-tiny", None, "timm", 3.0)
     for row in (row for row in rows if row["what"] == "share of the ceiling"):
         bar = 0.97 if row["size"] == 64 else 0.93
@@ -208,7 +227,12 @@ def claims(rows: Sequence[dict[str, Any]]) -> Iterator[Claim]:
     if helps:
         middle = statistics.median(helps)
         yield Claim("seconds of selfsight --help", middle, min(helps), max(helps), len(helps), 0.3, middle <= 0.3)
-    yield from _ratio(rows, "first step", None, "lightly", 2.0, unit="first_step", slower=True)
+    for encoder, way, bar in (
+        ("small", "lightly", 2.0),
+        ("resnet18", "lightly", 2.0),
+        ("resnet18", "lightly-train", 3.0),
+    ):
+        yield from _ratio(rows, "first step", encoder, way, bar, unit="first_step", slower=True)
     yield from _ratio(rows, "packing", None, "one core decodes", 1.8)
     for probe, way in (
         ("kNN", "scikit-learn"),
@@ -252,8 +276,8 @@ def _ratio(
         yield Claim(name, middle, min(ratios), max(ratios), len(ratios), bar, middle >= bar)
 
 
-BESIDE = ("end to end", "neighbour", "start")
-"""Parts in which others run; where they cannot be made, what was measured is kept apart."""
+RIVALS = {"end to end": tuple(WANTED), "neighbour": ("lightly", "lightly-train"), "start": ("lightly", "lightly-train")}
+"""Parts in which others run; where some cannot be made, what was measured is kept apart."""
 PARTS: dict[str, Callable[[Any], Iterator[dict[str, Any]]]] = {
     "end to end": end_to_end,
     "neighbour": beside_a_neighbour,

@@ -3,8 +3,9 @@
     python speed_loops.py NAME --encoder small|resnet18 --folder IMAGES --seconds 15 [--workers 2]
 
 The same encoder (selfsight's, at its size), projector sizes, temperature, views in distribution, and batch for all. What
-differs is how each is run: `plain` as tutorials write it, `tuned` as one who knows processors would, `lightly` as its
-documentation shows it, `selfsight` by `selfsight.pretrain`. Needs what it is called after, and selfsight.
+differs is how each is run: `plain` as tutorials write it, `tuned` as one who knows processors would, `selfsight`
+by `selfsight.pretrain`, and others of `speed_rivals.py` as their documentation shows it. Needs what it is called after, and
+selfsight.
 """
 
 from __future__ import annotations
@@ -17,9 +18,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-BATCH, SIDE, HIDDEN, PROJECTION, TEMPERATURE = 128, 64, 512, 128, 0.5
-LEFT_OUT = 2
-"""First steps that are not counted: they choose kernels and start workers."""
+from speed_rivals import BATCH, HIDDEN, LEFT_OUT, PROJECTION, RIVALS, SIDE, TEMPERATURE, Told, learner
 
 
 def main() -> None:
@@ -32,19 +31,16 @@ def main() -> None:
     given.add_argument(
         "--began", type=float, help="when this process was asked for, by the clock; its first step is told from there"
     )
+    given.add_argument("--out", type=Path, help="a file for what is printed, too: some rivals print after it")
     words = given.parse_args()
     first, ends = LOOPS[words.name](words)
     counted = ends[LEFT_OUT:]
     rate = BATCH * (len(counted) - 1) / (counted[-1] - counted[0]) if len(counted) > 1 else float("nan")
     since = {"first_step": first - words.began} if words.began else {}
-    print(json.dumps({"images_per_second": rate, "steps": len(ends), **since}))
-
-
-def _encoder(name: str) -> Any:
-    from selfsight.encoders import Small, Timm
-
-    made = Small() if name == "small" else Timm(name="resnet18")
-    return made.build(3, SIDE).train().requires_grad_(True)
+    told = json.dumps({"images_per_second": rate, "steps": len(ends), **since})
+    print(told)
+    if words.out:
+        words.out.write_text(told, encoding="utf-8")
 
 
 def _views() -> Any:
@@ -54,10 +50,6 @@ def _views() -> Any:
     return selfsight.Views(
         crop=(0.08, 1.0), brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, sigma=(0.1, 2.0 * 224 / SIDE)
     )
-
-
-Told = tuple[float, list[float]]
-"""When the first step ended, by the clock of all processes; and the ends of all steps, by a clock of its own."""
 
 
 def _selfsight(words: argparse.Namespace) -> Told:
@@ -106,7 +98,7 @@ def _loop(words: argparse.Namespace, tuned: bool) -> Told:
     )
     data = ImageFolder(words.folder, transform=lambda image: (one(image), one(image)))
     loader: Any = DataLoader(data, BATCH, shuffle=True, drop_last=True, num_workers=words.workers)
-    encoder = _encoder(words.encoder)
+    encoder = learner(words.encoder)
     projector = nn.Sequential(
         nn.Linear(encoder.dim, HIDDEN, bias=False), nn.BatchNorm1d(HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, PROJECTION)
     )
@@ -149,54 +141,11 @@ def _timed(seconds: float, batches: Callable[[], Iterator[Any]], step: Callable[
     return first, ends
 
 
-def _lightly(words: argparse.Namespace) -> Told:
-    import pytorch_lightning as pl
-    import torch
-    from lightly.data import LightlyDataset
-    from lightly.loss import NTXentLoss
-    from lightly.models.modules import SimCLRProjectionHead
-    from lightly.transforms import SimCLRTransform
-
-    class Model(pl.LightningModule):
-        def __init__(self) -> None:
-            super().__init__()
-            self.backbone = _encoder(words.encoder)
-            self.head = SimCLRProjectionHead(self.backbone.dim, HIDDEN, PROJECTION)
-            self.criterion = NTXentLoss(temperature=TEMPERATURE)
-
-        def training_step(self, batch: Any, _: int) -> Any:
-            first, second = batch[0]
-            return self.criterion(self.head(self.backbone(first)), self.head(self.backbone(second)))
-
-        def configure_optimizers(self) -> Any:
-            return torch.optim.SGD(self.parameters(), lr=0.06)
-
-    first, ends = list[float](), list[float]()
-
-    class Clock(pl.Callback):
-        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
-            first.append(time.time())
-            ends.append(time.perf_counter())
-            if len(ends) > LEFT_OUT + 1 and ends[-1] - ends[LEFT_OUT] > words.seconds:
-                trainer.should_stop = True
-
-    data = LightlyDataset(words.folder, transform=SimCLRTransform(input_size=SIDE))
-    loader: Any = torch.utils.data.DataLoader(
-        data, batch_size=BATCH, shuffle=True, drop_last=True, num_workers=words.workers
-    )
-    trainer = pl.Trainer(
-        max_epochs=1000, accelerator="cpu", devices=1, callbacks=[Clock()], logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
-    )  # fmt: skip
-    trainer.fit(Model(), loader)
-    return first[0], ends
-
-
 LOOPS: dict[str, Callable[[argparse.Namespace], Told]] = {
     "selfsight": _selfsight,
     "plain": lambda words: _loop(words, tuned=False),
     "tuned": lambda words: _loop(words, tuned=True),
-    "lightly": _lightly,
+    **RIVALS,
 }
 
 
