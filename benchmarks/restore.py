@@ -4,15 +4,15 @@
 
 On pieces of photographs and on emoji at --size pixels, colour, detail, both, or some squares are taken away. Each arm
 is a CAM-Net of the default size, trained for as many steps as fit into so many seconds of one thread, told by timing
-some of each in turn: conditional IMLE with m codes (1, 5, 20, 50; and the default 8; this also with a radius; also 8
-and 20 held to the features of a second encoder, whose training is not charged), the regression twin without codes,
-where colour was taken both also predicting a and b of Lab alone, and a conditional variational autoencoder (Sohn,
-Lee, Yan 2015) whose decoder it is. On validation images: the distance of the best of 1, 5, 20 and 50 answers, in
-units of that of what was left; the mean distance between two answers in the same unit; sharpness; and KID (Binkowski
-et al. 2018) between answers and other images, in the features of one encoder that is trained once by SimCLR. Every
-row is one training; a claim is of conditional IMLE with 8 codes against its twin on the same images, its interval by
-bootstrap over images and seeds' means. Each training is kept in WORK as it ends; a second call goes on where the
-first stopped.
+some of each in turn: conditional IMLE with m codes (1, 5, 20, 50; and the default 8; this also with a radius, and with
+codes that are remembered; also 8 and 20 held to the features of a second encoder, whose training is not charged), the
+regression twin without codes, where colour was taken both also predicting a and b of Lab alone, or with detail all of
+Lab, and a conditional variational autoencoder (Sohn, Lee, Yan 2015) whose decoder it is. On validation images: the
+distance of the best of 1, 5, 20 and 50 answers, in units of that of what was left; the mean distance between two
+answers in the same unit; sharpness; and KID (Binkowski et al. 2018) between answers and other images, in the features
+of one encoder that is trained once by SimCLR. Every row is one training; a claim is of conditional IMLE with 8 codes
+against its twin on the same images, its interval by bootstrap over images and seeds' means. Each training is kept in
+WORK as it ends; a second call goes on where the first stopped.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 import selfsight
 from selfsight.batch import Batch, Example, Now, Outcome, Prediction
+from selfsight.codes import Refresh
 from selfsight.corruption import Corruption, kinds
 from selfsight.corruptions import Downsample, spelled
 from selfsight.distances import Features, Pixels
@@ -69,6 +70,8 @@ APART = 0.1
 """How far two answers should be apart at least, in units of the distance of what was left."""
 AB = ", a and b"
 """Ends the names of arms that predict a and b of Lab alone, where only colour was taken."""
+LAB = ", Lab"
+"""Ends the names of arms that predict all of Lab, where colour and detail were taken."""
 RADIUS = 0.002
 """Of RS-IMLE: photographs without colour are .008 from the truth, emoji .04."""
 SEEN = ", features"
@@ -177,6 +180,11 @@ def arms(corruption: Corruption, through: str = "") -> dict[str, Task]:
     imle = {f"imle, {m} codes": Restore(corruption=corruption, selection=Selection(codes=(m,))) for m in (8, *TRIES)}
     seen[f"imle, 8 codes, radius {RADIUS:g}"] = Restore(corruption=corruption, selection=Selection(radius=RADIUS))
     twin = Restore(corruption=corruption, restorer=CamNet(ways=False), selection=Selection(codes=(1,)))
+    seen["imle, 8 codes, remembered"] = Restore(corruption=corruption, remember=Refresh())
+    if kinds(corruption) == {"Decolour", "Downsample"}:
+        one, other = (CamNet(predicts="lab", ways=ways) for ways in (True, False))
+        seen[f"imle, 8 codes{LAB}"] = Restore(corruption=corruption, restorer=one)
+        seen[f"regression{LAB}"] = replace(twin, restorer=other)
     if kinds(corruption) == {"Decolour"}:
         one, other = (CamNet(predicts="colour", ways=ways) for ways in (True, False))
         seen[f"imle, 8 codes{AB}"] = Restore(corruption=corruption, restorer=one)

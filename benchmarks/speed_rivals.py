@@ -95,12 +95,12 @@ def lightly(words: Any) -> Told:
 
 
 def lightly_train(words: Any) -> Told:
-    """Its `pretrain`, and timm's ResNet-18 as it builds it."""
+    """Its `pretrain`, of the same timm network, whose strides selfsight has fitted to the side."""
     import lightly_train as library
 
     with tempfile.TemporaryDirectory() as scratch, clocked(words.seconds) as clock:
         library.pretrain(
-            out=Path(scratch) / "run", data=words.folder, model=f"timm/{words.encoder}", method="simclr",
+            out=Path(scratch) / "run", data=words.folder, model=learner(words.encoder).net, method="simclr",
             method_args={"hidden_dim": HIDDEN, "output_dim": PROJECTION, "temperature": TEMPERATURE},
             batch_size=BATCH, epochs=FOREVER, num_workers=words.workers, devices=1, accelerator="cpu",
             transform_args={"image_size": (SIDE, SIDE)}, callbacks={"model_checkpoint": None},

@@ -50,6 +50,7 @@ def test_what_the_run_found_against_its_answers_is_said(trained, tmp_path, capsy
     Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tmp_path / "0.png")
     assert run(["restore", str(trained), str(tmp_path), "--out", str(tmp_path / "page.html")]) == 0
     assert "G001: All are one. Train longer." in capsys.readouterr().err
+    assert "<p>G001: All are one. Train longer.</p>" in (tmp_path / "page.html").read_text()
     kept.write("findings", before)
 
 

@@ -63,23 +63,27 @@ def _parts(n: int, threads: int) -> list[tuple[int, int]]:
 
 
 @_quick
-def _cropped(image, crop, flip, line, out):
-    """Bilinear, as of a crop that was cut out first: crops are never larger than the result, so two pixels a side."""
+def _cropped(image, crop, flip, line, rows, out):
+    """Bilinear, as of a crop that was cut out first: crops are never larger than the result, so two pixels a side.
+    First along its rows, of which there are never more than the result has, then from row to row, side by side."""
     channels, height, width = out.shape
     top, left, tall, wide = np.uintp(crop[0]), np.uintp(crop[1]), crop[2], np.uintp(crop[3])
     first, second, share = np.empty(width, np.uint32), np.empty(width, np.uint32), np.empty(width, np.float32)
     for x in range(width):
         at = width - 1 - x if flip else x
         first[at], second[at], share[at] = _between(x, width, crop[3])
-    for y in range(height):
-        above, below, part = _between(y, height, tall)
-        for c in range(channels):
+    for c in range(channels):
+        for y in range(np.uintp(tall)):
             for x in range(wide):
-                upper, lower = SHARE[image[c, top + above, left + x]], SHARE[image[c, top + below, left + x]]
-                line[x] = upper + part * (lower - upper)
+                line[x] = SHARE[image[c, top + y, left + x]]
             for x in range(width):
                 near, far = line[first[x]], line[second[x]]
-                out[c, y, x] = near + share[x] * (far - near)
+                rows[y, x] = near + share[x] * (far - near)
+        for y in range(height):
+            above, below, part = _between(y, height, tall)
+            upper, lower = rows[np.uintp(above)], rows[np.uintp(below)]
+            for x in range(width):
+                out[c, y, x] = upper[x] + part * (lower[x] - upper[x])
 
 
 @_quick
@@ -220,12 +224,12 @@ def _solarised(planes):
 def _all(images, crops, flip, order, strength, gray, sigma, solarise, radius, out):
     n, channels, height, width = images.shape
     taps = np.empty(-(-(2 * radius + 1) // 4) * 4, np.float32)
-    line = np.empty(width, np.float32)
+    line, rows = np.empty(width, np.float32), np.empty((height, width), np.float32)
     room = (height + len(taps)) * (width + 2 * radius)
     narrow, wide = np.zeros(room, np.float32), np.zeros(room, np.float32)
     for i in range(n):
         view = out[i]
-        _cropped(images[i], crops[i], flip[i], line, view)
+        _cropped(images[i], crops[i], flip[i], line, rows, view)
         planes = view.reshape(channels, height * width)
         for turn in range(4):
             _recoloured(planes, order[i, turn], strength[i])

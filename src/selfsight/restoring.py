@@ -53,7 +53,7 @@ def restore(
     answers = restoring.answers(corrupted, ways, generator(seed, "ways"))
     shown = [_restored(restoring, names[i], truth[i], corrupted, answers[i], i) for i in range(len(names))]
     path = Path(out) if out is not None else Path(run) / "restored.html"
-    write_answers(shown, spelling(restoring.corruption), str(run), skipped, path)
+    write_answers(shown, spelling(restoring.corruption), str(run), skipped, path, restoring.doubts)
     for text in skipped:
         console.print(f"left out: {text}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"{len(shown)} pictures, {ways} answers to each", highlight=False)

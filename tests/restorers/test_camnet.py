@@ -62,6 +62,22 @@ def test_colour_keeps_the_lightness_of_what_is_left():
         CamNet(predicts="colour").build(1, 32)
 
 
+def test_all_of_lab_changes_lightness_too():
+    stack = CamNet(predicts="lab").build(3, 32)
+    left = (0.3 + 0.4 * rand(4, 1, 32, 32)).expand(-1, 3, -1, -1)
+    answer = stack(left, stack.draw(4, torch.Generator().manual_seed(0)))[-1]
+    found, given = to_lab(answer), to_lab(left)
+    assert (found[:, 0] - given[:, 0]).abs().mean() > 1
+    assert found[:, 1:].abs().mean() > 1
+    for scale in stack.scales:
+        scale.last.weight.data.zero_()
+        scale.last.bias.data.zero_()
+    same = stack(left, stack.draw(4, torch.Generator().manual_seed(0)))[-1]
+    assert torch.allclose(same, left, atol=1e-4)  # there and back
+    with pytest.raises(UserError, match="predicted for 3 channels"):
+        CamNet(predicts="lab").build(1, 32)
+
+
 def test_a_pixel_beyond_white_can_come_back():
     stack = CamNet().build(1, 28)
     with torch.no_grad():

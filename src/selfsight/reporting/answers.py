@@ -34,14 +34,23 @@ class Restored:
     """What is said of it, by name."""
 
 
-def write_answers(pictures: Sequence[Restored], corruption: str, run: str, skipped: Sequence[str], out: Path) -> Path:
-    """Writes the page. -> its path."""
+def write_answers(
+    pictures: Sequence[Restored],
+    corruption: str,
+    run: str,
+    skipped: Sequence[str],
+    out: Path,
+    against: Sequence[str] = (),
+) -> Path:
+    """Writes the page. against: what speaks against the answers, and stands above them. -> its path."""
     with replacing(out) as temporary:
-        temporary.write_text(page(pictures, corruption, run, skipped), encoding="utf-8")
+        temporary.write_text(page(pictures, corruption, run, skipped, against), encoding="utf-8")
     return out
 
 
-def page(pictures: Sequence[Restored], corruption: str, run: str, skipped: Sequence[str]) -> str:
+def page(
+    pictures: Sequence[Restored], corruption: str, run: str, skipped: Sequence[str], against: Sequence[str] = ()
+) -> str:
     """The whole page as HTML."""
     ways = len(pictures[0].answers)
     told = (
@@ -51,7 +60,7 @@ def page(pictures: Sequence[Restored], corruption: str, run: str, skipped: Seque
     )
     body = tag(
         "body",
-        tag("header", tag("h1", f"Restored {ways} ways"), tag("p", told)),
+        tag("header", tag("h1", f"Restored {ways} ways"), tag("p", told), [tag("p", each) for each in against]),
         tag("main", [shown(picture, number) for number, picture in enumerate(pictures)], _left_out(skipped)),
     )
     return "<!doctype html>\n" + tag("html", head_of(f"Restored {ways} ways by {run}"), body, lang="en") + "\n"

@@ -40,6 +40,7 @@ from selfsight.restorer import Asked, Restorer, Stack, State, halved
 AB = 50.0
 """Units of a and b in one unit of what is said: in six photographs of scikit-image a and b deviate by 3 to 20, and what
 a fresh net says by 0.05 to 0.15."""
+IN_LAB = ("colour", "lab")
 HIDDEN = 64
 """Width of the mapping network."""
 QUIET = 0.02
@@ -65,9 +66,10 @@ class CamNet(Restorer):
     """Noise channels of a code at the level's own side; 0 or more."""
     coarsest: int = 7
     """Sides are halved as long as they are even and not below this: 64 gives 8, 16, 32, 64; 28 gives 7, 14, 28."""
-    predicts: Literal["auto", "picture", "colour", "hidden"] = "auto"
-    """picture: every channel. colour: a and b of Lab; L is that of what is left. hidden: what is gone, and it is told
-    where; the rest is that of what is left. auto: hidden for a corruption that only hides, else picture."""
+    predicts: Literal["auto", "picture", "colour", "lab", "hidden"] = "auto"
+    """picture: every channel. colour: a and b of Lab; L is that of what is left. lab: all three of Lab. hidden:
+    what is gone, and it is told where; the rest is that of what is left. auto: hidden for a corruption that only hides,
+    else picture."""
     ways: bool = True
     """False: no codes and one answer, the regression twin."""
 
@@ -87,7 +89,7 @@ class CamNet(Restorer):
         return dataclasses.replace(self, predicts="hidden" if hides else "picture")
 
     def build(self, channels: int, size: int, dim: int = 0, seed: int = 0) -> Stack:
-        if self.predicts == "colour" and channels != 3:
+        if self.predicts in IN_LAB and channels != 3:
             raise UserError(f"Colour is predicted for 3 channels, and these pictures have {channels}: take picture.")
         sides = halved(size, self.coarsest)
         if sides[0] >= 4 * self.coarsest:
@@ -109,7 +111,7 @@ class Scales(Stack):
         inner = (sides[0], *sides[:-1])  # where each level works
         lengths = tuple(given.code + given.grains * side**2 if given.ways else 0 for side in inner)
         super().__init__(sides, lengths, given.predicts == "hidden")
-        self.colour, self.dim = given.predicts == "colour", dim
+        self.colour, self.dim = given.predicts in IN_LAB, dim
         widths = [min(given.widest, given.width * 2**i) for i in range(len(sides))][::-1]
         self.scales = nn.ModuleList(
             Scale(given, channels, widths[l], widths[l - 1] if l else 0, dim) for l in range(len(sides))
@@ -171,10 +173,12 @@ class Scales(Stack):
 
 
 def _coloured(left: Tensor, change: Tensor) -> Tensor:
-    """L of what is left (N, 1, s, s, 3), and its a and b changed (N, K, s, s, 2) -> sRGB (N, K, s, s, 3)."""
+    """What is left (N, 1, s, s, 3), its a and b changed (N, K, s, s, 2), or all of Lab (N, K, s, s, 3) -> sRGB
+    (N, K, s, s, 3)."""
     lab = inside(to_lab(outside(left)))
-    light = lab[..., :1].expand(*change.shape[:4], 1)
-    changed = torch.cat([light, lab[..., 1:] + AB * change], -1)
+    kept = 3 - change.shape[-1]
+    light = lab[..., :kept].expand(*change.shape[:4], kept)
+    changed = torch.cat([light, lab[..., kept:] + AB * change], -1)
     return Held.apply(inside_again(to_srgb(outside(changed), clamp=False), len(left)))
 
 
