@@ -140,7 +140,7 @@ def test_progress_counts_every_image_in_this_thread(folder):
 def test_second_time_nothing_is_decoded(folder, monkeypatch):
     first = pack(Folder(str(folder)))
     assert first.path.parent == cache()
-    monkeypatch.setattr(selfsight.store, "to_pixels", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(selfsight.packing, "to_pixels", lambda *_: pytest.fail("decoded again"))
     monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("read again"))
     second = pack(Folder(str(folder)), progress=lambda *_: pytest.fail("packed again"))
     assert second.path == first.path
@@ -174,7 +174,7 @@ def test_out_is_reused_where_it_matches_and_never_overwritten(folder, tmp_path, 
     out = tmp_path / "deep" / "photos.store"
     made = content(pack(Folder(str(folder)), out=out).path)
     with monkeypatch.context() as patched:
-        patched.setattr(selfsight.store, "to_pixels", lambda *_: pytest.fail("decoded again"))
+        patched.setattr(selfsight.packing, "to_pixels", lambda *_: pytest.fail("decoded again"))
         pack(Folder(str(folder)), out=out)
     with pytest.raises(UserError, match=r"another packing.*Delete it, or give another place"):
         pack(Folder(str(folder)), Packing(size=32), out=out)
@@ -264,13 +264,13 @@ def test_a_store_travels_to_another_process_as_its_path(folder):
 
 SLOWLY = """
 import sys, time
-import selfsight.store as store
+from selfsight import packing, store
 from selfsight.sources import Folder
-decode = store.to_pixels
+decode = packing.to_pixels
 def slow(*given):
     time.sleep(float(sys.argv[3]))
     return decode(*given)
-store.to_pixels = slow
+packing.to_pixels = slow
 told = []
 made = store.pack(Folder(sys.argv[1]), out=sys.argv[2] or None, threads=2, progress=lambda *done: told.append(done))
 print(len(told), made.path)
@@ -341,8 +341,9 @@ def test_interrupted_packing_leaves_nothing(folder, tmp_path):
     assert len(pack(Folder(str(folder)), out=tmp_path / "x.store")) == 20
 
 
-def test_few_images_wait_in_memory(folder):
+def test_few_images_wait_in_memory(folder, monkeypatch):
     """With one image that takes long in front, decoding goes on by a bounded number of images and then waits."""
+    monkeypatch.setattr(selfsight.packing, "TOGETHER", 4)
     started, front = [], []
 
     @dataclass(frozen=True)
@@ -358,7 +359,7 @@ def test_few_images_wait_in_memory(folder):
             return [Item(f"{n:04}", lambda n=n: read(n), "1") for n in range(200)]
 
     assert len(pack(Watched(), Packing(size=8), threads=2)) == 200
-    assert front[0] <= 2 * selfsight.store.AHEAD
+    assert front[0] <= 2 * selfsight.packing.AHEAD * 4
 
 
 def test_importing_store_and_sources_imports_nothing_heavy():

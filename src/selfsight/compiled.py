@@ -9,11 +9,13 @@ Shapes: N pictures, C channels (1 or 3), H W. Numbers are float32 throughout: a 
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from math import exp, floor
+from math import exp
 
 import numpy as np
-from numba import njit
+from numba import carray, cfunc, njit, types
+
+from selfsight import openmp
+from selfsight.pointers import floats, integers, octets, taken
 
 F = np.float32
 ZERO, HALF, ONE, TWO, THREE, FOUR, SIX = F(0), F(0.5), F(1), F(2), F(3), F(4), F(6)
@@ -23,6 +25,12 @@ SHARE = np.arange(256, dtype=np.float32) / F(255)
 BRIGHTNESS, CONTRAST, SATURATION, HUE = 0, 1, 2, 3
 """Numbers of the colour changes, in the order of `Changes.strength`."""
 
+NEGLIGIBLE = F(1e-8)
+"""Of a weight, beside the middle's."""
+SOME = 8
+"""Pictures that a thread takes at a time."""
+ANY = 2**40
+"""No index is held against it."""
 KIND = {"cache": True, "nogil": True, "fastmath": True, "error_model": "numpy"}
 _quick = njit(**KIND)
 
@@ -38,44 +46,36 @@ def changed(
     sigma: np.ndarray,
     radius: int,
     solarise: np.ndarray,
-    threads: int = 1,
 ) -> np.ndarray:
-    """images (N, C, H, W) uint8 -> (N, C, H, W) float32 in [0, 1].
+    """images (N, C, H, W) uint8, in any layout -> (N, C, H, W) float32 in [0, 1]; by as many threads as torch has.
 
     crops (N, 4) int64: top, left, height, width. flip, gray, solarise (N,) bool. order (N, 4) int64: which colour
     change comes at each turn, -1 for none; strength (N, 4) float32 by change. sigma (N,) float32 of the blur in pixels,
     0 for none, cut off at `radius`.
     """
     out = np.empty(images.shape, np.float32)
-    given = (crops, flip, order, strength, gray, sigma, solarise)
-    parts = [slice(*ends) for ends in _parts(len(images), threads)]
-    if len(parts) == 1:
-        _all(images, *given, radius, out)
-        return out
-    with ThreadPoolExecutor(len(parts)) as pool:  # anew each time: threads do not survive a fork
-        list(pool.map(lambda at: _all(images[at], *(one[at] for one in given), radius, out[at]), parts))
+    given = [np.ascontiguousarray(each) for each in (crops, flip, order, strength, gray, sigma, solarise)]
+    addresses = [each.ctypes.data for each in (images, *given, out)]
+    openmp.run(work, np.array([0, *images.shape, *images.strides, radius, *addresses], np.int64))
     return out
 
 
-def _parts(n: int, threads: int) -> list[tuple[int, int]]:
-    size = max(1, -(-n // max(1, threads)))
-    return [(first, min(first + size, n)) for first in range(0, n, size)] or [(0, 0)]
-
-
 @_quick
-def _cropped(image, crop, flip, line, rows, out):
+def _cropped(pixels, start, strides, crop, flip, line, rows, out):
     """Bilinear, as of a crop that was cut out first: crops are never larger than the result, so two pixels a side.
     First along its rows, of which there are never more than the result has, then from row to row, side by side."""
     channels, height, width = out.shape
+    down, across = np.uintp(strides[2]), np.uintp(strides[3])
     top, left, tall, wide = np.uintp(crop[0]), np.uintp(crop[1]), crop[2], np.uintp(crop[3])
     first, second, share = np.empty(width, np.uint32), np.empty(width, np.uint32), np.empty(width, np.float32)
     for x in range(width):
         at = width - 1 - x if flip else x
         first[at], second[at], share[at] = _between(x, width, crop[3])
     for c in range(channels):
+        corner = np.uintp(start + c * strides[1]) + top * down + left * across
         for y in range(np.uintp(tall)):
             for x in range(wide):
-                line[x] = SHARE[image[c, top + y, left + x]]
+                line[x] = SHARE[pixels[corner + y * down + x * across]]
             for x in range(width):
                 near, far = line[first[x]], line[second[x]]
                 rows[y, x] = near + share[x] * (far - near)
@@ -144,8 +144,8 @@ def _turned(red, green, blue, shift):
         chroma = value - low
         per = ONE / (chroma if chroma > ZERO else ONE)
         hue = (g - b) * per if value == r else (TWO + (b - r) * per if value == g else FOUR + (r - g) * per)
-        hue += SIX * shift
-        hue -= SIX * F(floor(hue / SIX))
+        hue += SIX * shift  # from -4 to 8, as shifts are a half at most
+        hue = hue + SIX if hue < ZERO else (hue - SIX if hue >= SIX else hue)
         red[i] = low + chroma * min(max(abs(hue - THREE) - ONE, ZERO), ONE)
         green[i] = low + chroma * min(max(TWO - abs(hue - TWO), ZERO), ONE)
         blue[i] = low + chroma * min(max(TWO - abs(hue - FOUR), ZERO), ONE)
@@ -160,52 +160,61 @@ def _grayed(planes):
 
 @_quick
 def _bell(sigma, radius, taps):
-    """2 radius + 1 weights, and noughts up to a multiple of four."""
-    total = ZERO
-    for k in range(2 * radius + 1):
-        far = (k - radius) / sigma
+    """Weights of the middle and of the places 1, 2, ... away on either side -> how far away there is one worth adding.
+
+    What is less would change no pixel, and the least numbers there are take a processor a hundred times as long.
+    """
+    total, reach = ONE, 0
+    taps[0] = ONE
+    for k in range(1, radius + 1):
+        far = k / sigma
         taps[k] = F(exp(-0.5 * far * far))
-        total += taps[k]
-    for k in range(len(taps)):
-        taps[k] = taps[k] / total if k <= 2 * radius else ZERO
+        if taps[k] < NEGLIGIBLE:
+            break
+        total, reach = total + TWO * taps[k], k
+    for k in range(reach + 1):
+        taps[k] /= total
+    return reach
 
 
 @_quick
-def _blurred(plane, taps, radius, narrow, wide):
+def _blurred(plane, taps, reach, narrow, wide):
     """Along rows, then along columns; borders reflected, without the border pixel itself. Rows lie end to end with
-    their borders, so that each step is one long loop."""
-    height, width = plane.shape
-    whole = width + 2 * radius
+    their borders, so that each step is one long loop. Unsigned, lest each index be asked whether it counts from the
+    end."""
+    height, width = np.uintp(plane.shape[0]), np.uintp(plane.shape[1])
+    half, one = np.uintp(reach), np.uintp(1)
+    whole = width + half + half
     for y in range(height):
-        start = y * whole + radius
+        start = y * whole + half
         for x in range(width):
             narrow[start + x] = plane[y, x]
-        for k in range(1, radius + 1):
+        for k in range(one, half + one):
             narrow[start - k] = plane[y, k]
-            narrow[start + width - 1 + k] = plane[y, width - 1 - k]
-    _summed(narrow, taps, 1, wide[radius * whole :], height * whole - 2 * radius)
-    for k in range(1, radius + 1):
+            narrow[start + width - one + k] = plane[y, width - one - k]
+    _summed(narrow, taps, half, one, wide[half * whole :], height * whole - half - half)
+    for k in range(one, half + one):
         for x in range(whole):
-            wide[(radius - k) * whole + x] = wide[(radius + k) * whole + x]
-            wide[(radius + height - 1 + k) * whole + x] = wide[(radius + height - 1 - k) * whole + x]
-    _summed(wide, taps, whole, narrow, height * whole)
+            wide[(half - k) * whole + x] = wide[(half + k) * whole + x]
+            wide[(half + height - one + k) * whole + x] = wide[(half + height - one - k) * whole + x]
+    _summed(wide, taps, half, whole, narrow, height * whole)
     for y in range(height):
         for x in range(width):
             plane[y, x] = narrow[y * whole + x]
 
 
 @_quick
-def _summed(source, taps, apart, out, count):
-    """out[i] = sum of taps[k] source[i + k apart], four weights at a time. Unsigned, lest each index be asked whether
-    it counts from the end."""
+def _summed(source, taps, half, apart, out, count):
+    """out[i] = taps[0] source[i + half apart], and taps[k] times what lies k apart on either side of it."""
+    middle, near, centre = taps[0], taps[1], half * apart
     for i in range(count):
-        out[i] = ZERO
-    for k in range(0, len(taps), 4):
-        a, b, c, d = taps[k], taps[k + 1], taps[k + 2], taps[k + 3]
-        one, two = np.uintp(k * apart), np.uintp((k + 1) * apart)
-        three, four = np.uintp((k + 2) * apart), np.uintp((k + 3) * apart)
-        for i in range(np.uintp(count)):
-            out[i] += a * source[i + one] + b * source[i + two] + c * source[i + three] + d * source[i + four]
+        at = i + centre
+        out[i] = middle * source[at] + near * (source[at - apart] + source[at + apart])
+    for k in range(2, half + np.uintp(1)):
+        weight, far = taps[k], np.uintp(k) * apart
+        for i in range(count):
+            at = i + centre
+            out[i] += weight * (source[at - far] + source[at + far])
 
 
 @_quick
@@ -216,28 +225,45 @@ def _solarised(planes):
             planes[c, i] = ONE - planes[c, i] if planes[c, i] >= HALF else planes[c, i]
 
 
-@njit(
-    "void(uint8[:,:,:,:], int64[:,::1], boolean[::1], int64[:,::1], float32[:,::1], boolean[::1], float32[::1], "
-    "boolean[::1], int64, float32[:,:,:,::1])",  # pictures in any layout: of one kind, so that it is compiled once
-    **KIND,
-)
-def _all(images, crops, flip, order, strength, gray, sigma, solarise, radius, out):
-    n, channels, height, width = images.shape
-    taps = np.empty(-(-(2 * radius + 1) // 4) * 4, np.float32)
+@_quick
+def _some(job, first, last):
+    """Views of these pictures."""
+    n, channels, height, width = job[1], job[2], job[3], job[4]
+    strides, radius = job[5:9], job[9]
+    pixels = carray(octets(job[10]), (ANY,))
+    crops, order = carray(integers(job[11]), (n, 4)), carray(integers(job[13]), (n, 4))
+    strength, sigma = carray(floats(job[14]), (n, 4)), carray(floats(job[16]), (n,))
+    flip, gray, solarise = (
+        carray(octets(job[12]), (n,)),
+        carray(octets(job[15]), (n,)),
+        carray(octets(job[17]), (n,)),
+    )
+    out = carray(floats(job[18]), (n, channels, height, width))
+    taps = np.empty(radius + 1, np.float32)
     line, rows = np.empty(width, np.float32), np.empty((height, width), np.float32)
-    room = (height + len(taps)) * (width + 2 * radius)
+    room = (height + 2 * radius) * (width + 2 * radius)
     narrow, wide = np.zeros(room, np.float32), np.zeros(room, np.float32)
-    for i in range(n):
+    for i in range(first, last):
         view = out[i]
-        _cropped(images[i], crops[i], flip[i], line, rows, view)
+        _cropped(pixels, i * strides[0], strides, crops[i], flip[i], line, rows, view)
         planes = view.reshape(channels, height * width)
         for turn in range(4):
             _recoloured(planes, order[i, turn], strength[i])
         if gray[i] and channels == 3:
             _grayed(planes)
         if sigma[i] > ZERO:
-            _bell(sigma[i], radius, taps)
-            for c in range(channels):
-                _blurred(view[c], taps, radius, narrow, wide)
+            reach = _bell(sigma[i], radius, taps)
+            for c in range(channels if reach else 0):
+                _blurred(view[c], taps, reach, narrow, wide)
         if solarise[i]:
             _solarised(planes)
+
+
+@cfunc(types.void(types.CPointer(types.int64)), **KIND)
+def work(address):
+    """Of the job at `address`, some pictures after others until none is left; for any number of threads at once."""
+    job = carray(address, (19,))
+    part = taken(address) * SOME
+    while part < job[1]:
+        _some(job, part, min(part + SOME, job[1]))
+        part = taken(address) * SOME

@@ -2,7 +2,7 @@
 
 After each of its calls torch's threads spin for a while, and threads of one's own beside them get half a processor. The
 OpenMP library that torch brought along takes work from anyone (`GOMP_parallel`, of GNU's, which LLVM's and Intel's have
-too), so the same threads do it. Where there is none, the work is done by the caller's thread.
+too), so the same threads do it. Where there is none, threads of our own do.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import ctypes
 import functools
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,19 @@ def run(work: Any, job: np.ndarray) -> None:
     """Calls `work`, a numba cfunc of one pointer, with the address of `job` in each of torch's threads at once. It has
     to share the work out by what it finds there, and to get all of it done by however few calls."""
     start, threads = _start(), torch.get_num_threads()
-    if start is None or threads == 1:
-        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(work.address)(job.ctypes.data)
-    else:
+    if start is not None and threads > 1:
         start(work.address, job.ctypes.data, threads, 0)
+        return
+    called = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(work.address)
+    if threads == 1:
+        called(job.ctypes.data)
+        return
+    with ThreadPoolExecutor(threads) as pool:  # anew each time: threads do not survive a fork
+        list(pool.map(called, [job.ctypes.data] * threads))
 
 
 def can_keep_up() -> bool:
-    """Whether work is done by as many threads as torch itself would use."""
+    """Whether work is done by torch's own threads, or by one, so that short work is worth its call."""
     return torch.get_num_threads() == 1 or _start() is not None
 
 

@@ -20,6 +20,8 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import carray, cfunc, njit, types
 from numba.extending import intrinsic
 
+from selfsight.pointers import doubles, floats, taken, words
+
 F = np.float32
 ZERO, HALF_OF, ONE = F(0), F(0.5), F(1)
 LOG2E, LN2, LEAST_POWER, HEIGHT = F(-0.72134752), F(0.69314718), F(-126), F(0.39894228)
@@ -50,31 +52,6 @@ def _float(context: Any, bits: Any) -> Any:
 @intrinsic
 def _bits(context: Any, number: Any) -> Any:
     return types.uint32(types.float32), lambda _, builder, __, given: builder.bitcast(given[0], ir.IntType(32))
-
-
-def _pointer(kind: Any, to: Any) -> Any:
-    """An address -> a pointer to numbers of that kind."""
-
-    @intrinsic
-    def made(context: Any, address: Any) -> Any:
-        return types.CPointer(kind)(types.int64), lambda _, b, __, given: b.inttoptr(given[0], to.as_pointer())
-
-    return made
-
-
-_words = _pointer(types.uint16, ir.IntType(16))
-_floats = _pointer(types.float32, ir.FloatType())
-_doubles = _pointer(types.float64, ir.DoubleType())
-
-
-@intrinsic
-def _taken(context: Any, counter: Any) -> Any:
-    """Adds one to the number at the pointer, whoever else does so -> what it was."""
-
-    def generate(_: Any, builder: Any, __: Any, given: Any) -> Any:
-        return builder.atomic_rmw("add", given[0], ir.Constant(ir.IntType(64), 1), "seq_cst")
-
-    return types.int64(types.CPointer(types.int64)), generate
 
 
 @_quick
@@ -283,35 +260,35 @@ def gelued_back(dy, x, first, last, dx):
 
 @_quick
 def _map(job, which):
-    return carray(_words(job[FIRST + which]), (job[ROWS], job[COLUMNS]))
+    return carray(words(job[FIRST + which]), (job[ROWS], job[COLUMNS]))
 
 
 @_quick
 def _exact(job, which):
     """A map in float32."""
-    return carray(_floats(job[FIRST + which]), (job[ROWS], job[COLUMNS]))
+    return carray(floats(job[FIRST + which]), (job[ROWS], job[COLUMNS]))
 
 
 @_quick
 def _pairs(job, which):
     """Two numbers of each row."""
-    return carray(_floats(job[FIRST + which]), (job[ROWS], 2))
+    return carray(floats(job[FIRST + which]), (job[ROWS], 2))
 
 
 @_quick
 def _row(job, which):
-    return carray(_floats(job[FIRST + which]), (job[COLUMNS],))
+    return carray(floats(job[FIRST + which]), (job[COLUMNS],))
 
 
 @_quick
 def _rows(job, which, count):
-    return carray(_floats(job[FIRST + which]), (count, job[COLUMNS]))
+    return carray(floats(job[FIRST + which]), (count, job[COLUMNS]))
 
 
 @_quick
 def _sums(job, which, part):
     """The (2, C) of this part."""
-    whole = carray(_doubles(job[FIRST + which]), (job[PARTS], 2, job[COLUMNS]))
+    whole = carray(doubles(job[FIRST + which]), (job[PARTS], 2, job[COLUMNS]))
     return whole[part]
 
 
@@ -369,7 +346,7 @@ def _one_part(job, part):
 def work(address):
     """Of the job at `address`, one part after another until none is left; for any number of threads at once."""
     job = carray(address, (FIRST + MOST,))
-    part = _taken(address)
+    part = taken(address)
     while part < job[PARTS]:
         _one_part(job, part)
-        part = _taken(address)
+        part = taken(address)

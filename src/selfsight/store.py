@@ -25,47 +25,23 @@ import itertools
 import json
 import os
 import shutil
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
-from PIL import Image
 
 from selfsight.errors import UserError
-from selfsight.images.decode import to_pixels
+from selfsight.packing import Answer, decoded, processors
+from selfsight.packing import Packing as Packing
 from selfsight.source import Item, Source
 
 FORMAT = 1
 """Raised whenever the files of a store, or the pixels that decoding gives, change: older stores are then made again."""
 HEADER = 128
 """Bytes before the values in images.npy."""
-AHEAD = 8
-"""Images per thread that may wait, decoded and small, for one before them that takes longer."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Packing:
-    """How images are made one size."""
-
-    size: int = 64
-    """Side of the square pictures, in pixels."""
-    fit: Literal["crop", "pad", "stretch"] = "crop"
-    """"crop": the middle; "pad": all of it, white around; "stretch": all of it, out of proportion."""
-    channels: Literal["auto", 1, 3] = "auto"
-    """1 (gray) or 3 (RGB); "auto": 1 where every image is stored as gray, otherwise 3."""
-    smallest: int = 4
-    """Images with a shorter side of fewer pixels are skipped."""
-
-    def __post_init__(self) -> None:
-        fits = self.fit in ("crop", "pad", "stretch") and self.channels in ("auto", 1, 3)
-        if self.size < 1 or self.smallest < 0 or not fits:
-            accepted = 'size >= 1, fit "crop", "pad" or "stretch", channels "auto", 1 or 3, smallest >= 0'
-            raise UserError(f"{self} is no way to pack images: give {accepted}.")
 
 
 @dataclass(frozen=True)
@@ -196,7 +172,7 @@ def pack(
             store = _reusable(place, key, cached=out is None)
             if store is None:
                 _sweep(place, cached=out is None)
-                with contextlib.closing(_decoded(items, packing, progress, threads or _processors())) as images:
+                with contextlib.closing(decoded(items, packing, progress, threads or processors())) as images:
                     _build(place, source, packing, key, images)
                 store = Store.open(place)
             return store
@@ -240,7 +216,7 @@ def _sweep(place: Path, cached: bool) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _build(place: Path, source: Source, packing: Packing, key: str, images: Iterator[_Answer]) -> None:
+def _build(place: Path, source: Source, packing: Packing, key: str, images: Iterator[Answer]) -> None:
     """Writes the store beside `place` and renames it; whatever happens, nothing half-made is left at `place`."""
     folder = place.parent / f".{place.name}.{os.getpid()}.tmp"
     folder.mkdir()
@@ -279,53 +255,7 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-class _Image(NamedTuple):
-    pixels: np.ndarray
-    width: int
-    height: int
-    hash: str
-
-
-_Answer = tuple[Item, _Image | str]
 _Row = tuple[Item, int, int, str]
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _decoded(
-    items: Sequence[Item], packing: Packing, progress: Callable[[int, int], None] | None, threads: int
-) -> Generator[_Answer, None, None]:
-    """Every item in order with its image, or with the reason why there is none."""
-    waiting: deque[Future[_Image | str]] = deque()
-    todo = iter(items)
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for done, item in enumerate(items, 1):
-                for ahead in itertools.islice(todo, AHEAD * threads - len(waiting)):
-                    waiting.append(pool.submit(_decode, ahead, packing))
-                yield item, waiting.popleft().result()
-                if progress is not None:
-                    progress(done, len(items))
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _decode(item: Item, packing: Packing) -> _Image | str:
-    """Runs in a thread; whatever is wrong with one image is told and stops no other."""
-    try:
-        content = item.read()
-        pixels, (width, height) = to_pixels(content, packing.size, packing.fit, packing.channels)
-    except OSError as error:
-        return "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror or error}"
-    except (Exception, MemoryError) as error:
-        return " ".join(str(error).split())[:300] or type(error).__name__
-    if min(width, height) < packing.smallest:
-        return f"{width}x{height} pixels: the shorter side has fewer than {packing.smallest}"
-    if isinstance(content, Image.Image):
-        content = f"{content.mode} {content.size} ".encode() + content.tobytes()
-    return _Image(pixels, width, height, hashlib.blake2b(content, digest_size=16).hexdigest())
 
 
 class _Pixels:
@@ -344,7 +274,8 @@ class _Pixels:
         """(size, size, 1 or 3) uint8."""
         if pixels.shape[2] > self.channels:
             self._colour()
-        self.file.write((pixels if pixels.shape[2] == self.channels else pixels.repeat(3, axis=2)).tobytes())
+        whole = pixels if pixels.shape[2] == self.channels else pixels.repeat(3, axis=2)
+        self.file.write(np.ascontiguousarray(whole).data)
         self.count += 1
 
     def _colour(self) -> None:

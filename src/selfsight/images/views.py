@@ -141,7 +141,6 @@ def _compiled(compiled: Any, images: Tensor, changes: Changes) -> Tensor:
         sigma=changes.sigma.float().numpy(),
         radius=changes.radius,
         solarise=changes.solarise.numpy(),
-        threads=torch.get_num_threads(),
     )
     return torch.from_numpy(made)
 
