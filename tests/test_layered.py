@@ -173,6 +173,29 @@ def test_others_take_timms_way(why: str, monkeypatch: pytest.MonkeyPatch) -> Non
         assert net.forward_features(_pictures(), **mask).shape == (24, TOKENS, 192)  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("tokens", [{"class_token": False, "global_pool": "avg"}, {"reg_tokens": 4}])
+def test_with_other_tokens_too_it_is_quick_and_the_same(
+    tokens: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from selfsight import transformers
+
+    calls = list[int]()
+    monkeypatch.setattr(transformers, "joined", lambda *given: (calls.append(1), joined(*given))[1])
+    quick, usual = _network(**tokens), _network(**tokens)
+    quicken(quick)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        ours, wanted = quick(_pictures()), usual(_pictures())
+    assert len(calls) == 2 * 3 - 1
+    assert (ours.float() - wanted.float()).norm() < 0.02 * wanted.float().norm()
+
+
+def test_a_branch_in_other_numbers_goes_torchs_way() -> None:
+    x, branch, norm = drawn(N, TOKENS, WIDTH), drawn(N, TOKENS, WIDTH, seed=1), nn.LayerNorm(WIDTH)
+    whole, y = joined(x, branch, norm)
+    assert torch.equal(whole, x + branch)
+    assert torch.equal(y, norm(whole))
+
+
 def test_without_training_dropout_is_nothing_to_leave_out(monkeypatch: pytest.MonkeyPatch) -> None:
     from selfsight import transformers
 

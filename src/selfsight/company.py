@@ -76,7 +76,8 @@ class Company:
         )
 
     def leave(self) -> None:
-        """As many threads as there were."""
+        """As many threads as there were, and nothing left to say."""
+        self.said = ""
         if self.threads != self.most:
             torch.set_num_threads(self.most)
             self.threads = self.most

@@ -127,7 +127,7 @@ def _answers(run: Run) -> list[dict[str, Any]]:
     if usual > NOISE:
         found.append(_noise(f"{on} a random answer is {usual:.1f} times as far from the truth as what was left"))
     nearest = rows[NEAREST][where]
-    if nearest >= 1 and not found:
+    if nearest >= 1 and usual <= NOISE:  # of noise it goes without saying
         sentence = f"{on} even the nearest of 8 answers is {nearest:.2f} times as far from the truth as what was left."
         cure = "Train longer, or take more away: as it is, answers are worse than no answer."
         found.append(_finding("G004", sentence, cure))

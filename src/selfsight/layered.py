@@ -25,7 +25,13 @@ from selfsight.watched import is_watched
 
 
 def joined(x: Tensor, branch: Tensor, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
-    """x + branch, and norm of it in bf16; what `is_ours` took: x (N, T, C) float32, branch the same in bf16."""
+    """x + branch, and norm of it in bf16; what `is_ours` took: x (N, T, C) float32, branch the same in bf16.
+
+    A branch in other numbers goes torch's way.
+    """
+    if branch.dtype != torch.bfloat16 or branch.shape != x.shape:
+        both = x + branch
+        return both, norm(both)
     whole, y = _Joined.apply(x, branch, norm.weight, norm.bias, norm.eps)
     return whole, y
 

@@ -84,14 +84,15 @@ def require_room(recipe: Recipe, images: np.ndarray, where: np.ndarray, batch: i
 def _advice(recipe: Recipe, batch: int, part: int, need: Need, room: float) -> str:
     """What to write so that a micro-batch fits into so many bytes."""
     fits = [n for n in (2**i for i in range(1, part.bit_length())) if n < part and need(n) <= room]
+    # a precision that is still open is counted as the larger of the two
+    halved = recipe.precision == "auto" and bf16_is_native() and need(part) / 2 <= room
+    half = "Settle for --precision bf16-mixed, which takes about half. Or take" if halved else "Take"
     if not fits:
-        return "Take smaller pictures (--size) or a smaller encoder."
+        return f"{half} smaller pictures (--size) or a smaller encoder."
     together = batch // part
     parts = [n for n in range(recipe.accumulate + 1, batch + 1) if batch % n == 0 and batch // n <= fits[-1]]
     more = f", or the same in more parts (--accumulate {parts[0]})" if parts and together == recipe.accumulate else ""
-    open_yet = recipe.precision == "auto" and bf16_is_native()  # and counted as the larger of the two
-    half = ", or settle for --precision bf16-mixed, which takes about half" if open_yet else ""
-    return f"Take fewer images a step (--batch {fits[-1] * together}){more}{half}; smaller pictures (--size) help most."
+    return f"{half} fewer images a step (--batch {fits[-1] * together}){more}; smaller pictures (--size) help most."
 
 
 @dataclass(frozen=True)

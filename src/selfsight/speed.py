@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import torch
 from rich.console import Console
 
-from selfsight.allocator import keep_memory
+from selfsight.allocator import give_back, keep_memory
 from selfsight.batch import Batch, Now
 from selfsight.bf16 import bf16_is_native
 from selfsight.compiling import compiled_module
@@ -76,6 +76,7 @@ def measure(recipe: Recipe, console: Console) -> Speed:
     others = dict[str, Recipe]()
     for name, other in _others(own, len(learned_from(store))).items():
         with suppress(UserError, ValueError, Diverged):  # too large for this memory, too few images for this task
+            give_back()
             require_room(other, store.images, learned_from(store), other.batch_size)
             kinds[name] = _whole(other, store)
             for _ in range(_turns(own)):
@@ -85,7 +86,7 @@ def measure(recipe: Recipe, console: Console) -> Speed:
     took = {name: list[tuple[float, float]]() for name in kinds}
     started = time.perf_counter()
     with console.status("timing steps in turn"):
-        for turn in range(1 + ROUNDS):
+        for turn in range(1 + max(ROUNDS, _turns(own))):
             for name, step in kinds.items():
                 took[name].append(step())
             if turn > 2 * _turns(own) and time.perf_counter() - started > SECONDS:

@@ -29,8 +29,8 @@ class QuickVisionTransformer(VisionTransformer):
         masked = any(each is not None and each is not False for each in (*given, *named.values()))
         if masked or self.grad_checkpointing or is_heard(self) or not all(map(is_plain, blocks)):
             return super().forward_features(x, *given, **named)
-        x = self.norm_pre(self.patch_drop(self._pos_embed(self.patch_embed(x))))
-        if not is_ours(x):
+        x = self.norm_pre(self.patch_drop(self._pos_embed(self.patch_embed(x)))).contiguous()
+        if not (blocks and is_ours(x)):
             return self.norm(self.blocks(x))
         y = blocks[0].norm1(x)
         for block, after in zip(blocks, [*blocks[1:], None], strict=True):
@@ -56,7 +56,9 @@ def is_plain(block: Any) -> bool:
     if not all(type(getattr(owner, name, None)) in NOTHING for owner, names in within for name in names):
         return False
     drops = (block.attn.attn_drop, block.attn.proj_drop, block.mlp.drop1, block.mlp.drop2)
-    return not any(each.p and each.training for each in drops) and all(map(_is_plain_norm, (block.norm1, block.norm2)))
+    return not any(getattr(each, "p", 0) and each.training for each in drops) and all(
+        map(_is_plain_norm, (block.norm1, block.norm2))
+    )
 
 
 def _is_plain_norm(norm: Any) -> bool:

@@ -20,7 +20,7 @@ from lightning_fabric import Fabric
 from rich.console import Console
 
 from selfsight import checkpoint
-from selfsight.allocator import keep_memory
+from selfsight.allocator import give_back, keep_memory
 from selfsight.check import Finding
 from selfsight.company import Company, gives_way, settle_in
 from selfsight.config import configure
@@ -108,10 +108,7 @@ def pretrain(
     where = learned_from(store)
     recipe.backbone.build(store.images.shape[3], store.images.shape[1])  # an encoder that cannot be built leaves no run
     with _company(recipe) as company:
-        plan = settle(recipe, store.images, where)
-        if company.threads != company.most and not gives_way(recipe.company, plan.precision):
-            company.leave()
-            plan = settle(recipe, store.images, where)  # what was timed with fewer threads than there will be
+        plan = _settled(recipe, store.images, where, company)
         run = Run.create(where_to) if _is_first() else Run(where_to)
         if isinstance(recipe.data, InMemory):
             # arrays cannot be written into a recipe; what was packed of them can be found
@@ -133,6 +130,18 @@ def _company(recipe: Recipe) -> Iterator[Company]:
         yield company
     finally:
         company.leave()
+
+
+def _settled(recipe: Recipe, images: np.ndarray, where: np.ndarray, company: Company) -> Plan:
+    """The plan, and again where it was timed with fewer threads than there will be."""
+    plan = settle(recipe, images, where)
+    if company.threads != company.most and not gives_way(recipe.company, plan.precision):
+        company.leave()
+        give_back()
+        chosen: Any = plan.precision
+        again = settle(dataclasses.replace(recipe, precision=chosen), images, where)
+        plan = dataclasses.replace(again, precision_reason=plan.precision_reason)
+    return plan
 
 
 def resume(
@@ -177,7 +186,7 @@ def _claimed(run: Run) -> Iterator[None]:
 def _go(bench: Bench, company: Company, plan: Plan | None = None) -> Run:
     if _is_first():
         bench.run.sweep()
-    return _train(bench, plan or _plan(bench), company)
+    return _train(bench, plan or _plan(bench, company), company)
 
 
 def _train(bench: Bench, plan: Plan, company: Company) -> Run:
@@ -226,13 +235,13 @@ def _to_the_end(bench: Bench, plan: Plan, state: State, company: Company | None,
     return run
 
 
-def _plan(bench: Bench) -> Plan:
+def _plan(bench: Bench, company: Company) -> Plan:
     """The run's plan, as it was settled before or as it is settled now."""
     known = bench.run.json("plan")
     if known:
         require_unchanged(bench.recipe, known.get("reads", {}))
         return Plan(**{field.name: known[field.name] for field in dataclasses.fields(Plan) if field.name in known})
-    return settle(bench.recipe, bench.store.images, bench.where)
+    return _settled(bench.recipe, bench.store.images, bench.where, company)
 
 
 def _loop(bench: Bench, plan: Plan, state: State, company: Company | None, interrupt: Interrupt) -> bool:

@@ -103,9 +103,9 @@ def test_features_leave_the_encoder_as_it_was_and_see_what_it_sees(photographs):
 
 
 def test_features_ask_for_an_encoder_that_fits():
-    with pytest.raises(ValueError, match="an encoder of 3-channel pictures, and none was given"):
+    with pytest.raises(UserError, match="an encoder of 3-channel pictures, and none was given"):
         Features().build(3)
-    with pytest.raises(ValueError, match="and the one given takes 1"):
+    with pytest.raises(UserError, match="and the one given takes 1"):
         Features().build(3, Small(width=8).build(1, 32))
 
 

@@ -90,6 +90,12 @@ def test_odd_sides_and_encoders_of_one_side_are_refused(photographs, name):
         views.embedded(encoder, views.example(batch_of(photographs, 2), generator("x")).inputs)
 
 
+def test_the_doctor_takes_two_large_ones_for_a_pair(photo_folder):
+    views = MultiCropViews(large=2, small=0)
+    recipe = Recipe(data=photo_folder, task=VICReg(views=views), encoder=Small(width=4), size=32)
+    assert program_of_recipe(recipe).views is not None
+
+
 @pytest.mark.parametrize("beside", [(), (Rotation(),)])
 def test_the_doctor_takes_no_mosaic_for_a_view(photo_folder, beside):
     tasks = (VICReg(views=MultiCropViews()), *beside)

@@ -54,6 +54,11 @@ def program_of_run(run: Run, data: Any = None) -> Program:
     return program_of_recipe(configure(*layers), plan.get("steps"))
 
 
+def _lays_out(views: Any) -> bool:
+    """Whether what these views show are pictures that small ones are laid into, and no pictures of an image."""
+    return bool(getattr(views, "mosaics", False) and getattr(views, "small", 1))
+
+
 def program_on(recipe: Recipe, images: np.ndarray, where: np.ndarray, planned: int | None = None) -> Program:
     """The training that a recipe describes on decoded images (all, H, W, C) of which it may see `where`."""
     task, size, channels = recipe.task, images.shape[1], images.shape[3]
@@ -69,7 +74,7 @@ def program_on(recipe: Recipe, images: np.ndarray, where: np.ndarray, planned: i
         return task.loss(_asked(model, task.predict, example), example).loss
 
     first = next(batches())
-    laid = any(getattr(getattr(one, "views", None), "mosaics", False) for one in getattr(task, "tasks", (task,)))
+    laid = any(_lays_out(getattr(one, "views", None)) for one in getattr(task, "tasks", (task,)))
     pairs = first.answer is None and first.inputs.shape[1] == 2 and not laid
     twin = "twin" in build(recipe, size, channels).parts
     return Program(
