@@ -57,7 +57,7 @@ def main() -> None:
     given.add_argument("--seeds", type=int, default=3)
     given.add_argument("--threads", type=int, help="of each training; all where not given")
     given.add_argument("--methods", default=";".join(OTHERS), help="of lightly, parted by semicolons")
-    given.add_argument("--peers", type=Path, default=Path("runs/speed/peers"), help="where lightly's environment is")
+    given.add_argument("--peers", type=Path, default=Path("runs/speed/lightly"), help="where lightly's environment is")
     given.add_argument("--work", type=Path, default=Path("runs/minutes"), help="where results are kept as they come")
     words = given.parse_args()
     if words.quick:

@@ -8,8 +8,11 @@ import time
 import pytest
 import torch
 
-from selfsight import company
+from selfsight import company, workbench
 from selfsight.company import SECONDS, Company, used
+from selfsight.plan import Plan
+from selfsight.recipe import Recipe
+from selfsight.tasks import SimCLR
 
 
 class Machine:
@@ -118,6 +121,33 @@ def test_what_a_recipe_means_by_company(monkeypatch):
     assert company.gives_way("give_way", "32-true") and not company.gives_way("ignore", "bf16-mixed")
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert not company.gives_way("give_way", "32-true")
+
+
+@pytest.mark.parametrize(("ends", "asked"), [("32-true", ["auto", "32-true"]), ("bf16-mixed", ["auto"])])
+def test_what_was_timed_with_fewer_threads_than_there_will_be_is_timed_again(threads, monkeypatch, ends, asked):
+    seen = []
+
+    def settle(recipe, *_):
+        seen.append(recipe.precision)
+        reason = "timed" if len(seen) == 1 else "as asked"
+        sizes = {"steps": 9, "images": 9, "batch": 3, "size": 32, "channels": 3, "seconds_per_step": None}
+        return Plan(**sizes, precision=ends, precision_reason=reason)
+
+    monkeypatch.setattr(workbench, "settle", settle)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    here = Company(most=2, cores=2, read=lambda: None)
+    here.threads, here.said = 1, "Others use a core."
+    plan = workbench._settled(Recipe(data="scenes:8", task=SimCLR()), None, None, here)
+    assert seen == asked and (plan.precision, plan.precision_reason) == (ends, "timed")
+    assert (here.threads, here.said) == ((2, "") if ends == "32-true" else (1, "Others use a core."))
+
+
+@pytest.mark.parametrize(("word", "looked"), [("ignore", False), ("auto", True)])
+def test_who_ignores_company_is_timed_with_all_threads(monkeypatch, word, looked):
+    looks = []
+    monkeypatch.setattr(workbench, "settle_in", lambda: looks.append(1) or Company(most=2, cores=2, read=lambda: None))
+    with workbench._company(Recipe(data="scenes:8", task=SimCLR(), company=word)):
+        assert bool(looks) is looked
 
 
 def busy(seconds: float) -> None:

@@ -162,7 +162,7 @@ def _grayed(planes):
 def _bell(sigma, radius, taps):
     """Weights of the middle and of the places 1, 2, ... away on either side -> how far away there is one worth adding.
 
-    What is less would change no pixel, and the least numbers there are take a processor a hundred times as long.
+    What is less would change no pixel, and the least numbers there are take a processor fifty times as long.
     """
     total, reach = ONE, 0
     taps[0] = ONE

@@ -3,8 +3,8 @@ processor.
 
 torch normalises, adds and cuts off one after the other; where a processor multiplies matrices as fast as it reads
 memory, these take half of a step. Here each pass does all that the data it reads allow, on torch's own threads
-(`selfsight.openmp`). Compiled by numba, kept as `selfsight.compiled` is: all in one file, as what is kept is taken for
-stale when its own file has changed, and no other. What is not a number stays none.
+(`selfsight.openmp`). Compiled by numba, kept as `selfsight.compiled` is: but for `pointers.py` all in one file, as
+what is kept is taken for stale when its own file has changed, and no other. What is not a number stays none.
 
 A job is a row of int64: how many parts were taken, which pass, parts, rows R, columns C, then addresses. All maps
 have R rows and C columns, of uint16 that are the upper halves of float32; what a transformer adds up from layer to

@@ -6,6 +6,7 @@ import torch
 from skimage import data
 from torchvision.transforms import v2
 
+from selfsight import openmp
 from selfsight.compiling import compiled_module
 from selfsight.images import views
 from selfsight.images.resample import resize_matrix
@@ -163,6 +164,24 @@ def test_compiled_views_are_torchs(monkeypatch, cat, name, shape, channels):
     assert (fast - slow).abs().max() < 1e-4  # a hue of nearly gray pixels divides by nearly nothing
     assert (fast - slow).abs().mean() < 1e-6
     assert torch.equal(fast, _compiled_again(recipe, pictures.contiguous(), monkeypatch))
+
+
+@pytest.mark.skipif(not compiled_module("compiled"), reason="numba is not installed")
+def test_without_torchs_threads_our_own_make_the_same(monkeypatch, cat):
+    pictures, recipe = cat[None].expand(24, -1, -1, -1), RECIPES["standard"] if "standard" in RECIPES else Views()
+    usual = recipe(pictures, generator("threads"))
+    monkeypatch.setattr(openmp, "_start", lambda: None)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert torch.equal(recipe(pictures, generator("threads")), usual)
+
+
+def test_another_default_of_numbers_changes_no_view_s_kind(cat):
+    torch.set_default_dtype(torch.float64)
+    try:
+        made = Views()(cat[None], generator("doubles"))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert made.shape == cat[None].shape
 
 
 def _compiled_again(recipe: Views, pictures: torch.Tensor, monkeypatch) -> torch.Tensor:
