@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -9,6 +10,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -141,7 +143,7 @@ def test_second_time_nothing_is_decoded(folder, monkeypatch):
     first = pack(Folder(str(folder)))
     assert first.path.parent == cache()
     monkeypatch.setattr(selfsight.packing, "to_pixels", lambda *_: pytest.fail("decoded again"))
-    monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("read again"))
+    monkeypatch.setattr(selfsight.sources.file, "content", lambda _: pytest.fail("read again"))
     second = pack(Folder(str(folder)), progress=lambda *_: pytest.fail("packed again"))
     assert second.path == first.path
     assert np.array_equal(second.images, first.images)
@@ -360,6 +362,48 @@ def test_few_images_wait_in_memory(folder, monkeypatch):
 
     assert len(pack(Watched(), Packing(size=8), threads=2)) == 200
     assert front[0] <= 2 * selfsight.packing.AHEAD * 4
+    monkeypatch.setattr(selfsight.packing, "WAITING", 1)  # of large pictures as few as there can be
+    started.clear(), front.clear()
+    assert len(pack(Watched(), Packing(size=9), threads=2)) == 200
+    assert front[0] <= 3 * 4
+
+
+class Full:
+    """os.fsync of a disk that is full, from its second call on."""
+
+    def __init__(self, fsync):
+        self.fsync, self.calls = fsync, 0
+
+    def __call__(self, descriptor):
+        self.calls += 1
+        if self.calls > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.fsync(descriptor)
+
+
+@pytest.mark.parametrize("fails", ["fsync", "close"])
+def test_a_disk_that_is_full_is_told_and_nothing_stays(folder, tmp_path, monkeypatch, fails):
+    monkeypatch.setattr(selfsight.store, "SENT", 1)
+    if fails == "fsync":
+        monkeypatch.setattr(os, "fsync", Full(os.fsync))
+    else:  # what was not written yet, as gray becomes colour
+        monkeypatch.setattr(selfsight.store._Pixels, "_colour", lambda self: self.file.close() or full())
+    place = tmp_path / "x.store"
+    with pytest.raises(UserError, match="Cannot write the store .*No space left"):
+        pack(Folder(str(folder)), out=place)
+    assert not place.exists() and not left_behind(tmp_path)
+    assert not any(thread.name.startswith("ThreadPoolExecutor") for thread in threading.enumerate())
+
+
+def full():
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_is_sent_to_the_disk_meanwhile_is_what_was_decoded(folder, tmp_path, monkeypatch):
+    whole = pack(Folder(str(folder)), out=tmp_path / "whole.store")
+    monkeypatch.setattr(selfsight.store, "SENT", 1)
+    sent = pack(Folder(str(folder)), out=tmp_path / "sent.store")
+    assert np.array_equal(whole.images, sent.images) and whole.images.shape[3] == 3
 
 
 def test_importing_store_and_sources_imports_nothing_heavy():

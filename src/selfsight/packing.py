@@ -24,8 +24,10 @@ from selfsight.source import Item
 TOGETHER, LEAST = 8, 16
 """Images that a thread decodes before it hands them on, at most, and into how many such parts each thread's share falls
 at least: each handing over costs as much as a fifth of decoding a small picture."""
-AHEAD = 3
-"""Of such parts per thread may wait for one before them that takes longer."""
+AHEAD = 12
+"""Of such parts per thread may wait, for one before them that takes longer or to be written."""
+WAITING = 2**28
+"""Bytes of decoded images that may wait, where that is fewer: but a part per thread, and one more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +72,12 @@ def decoded(
     some = min(TOGETHER, max(1, len(items) // (LEAST * threads)))
     handed = [items[start : start + some] for start in range(0, len(items), some)]
     todo, done = iter(handed), 0
+    ahead = max(threads + 1, min(AHEAD * threads, WAITING // (some * packing.size**2 * 3)))
     with ThreadPoolExecutor(threads) as pool:
         try:
             for part in handed:
-                for ahead in itertools.islice(todo, AHEAD * threads - len(waiting)):
-                    waiting.append(pool.submit(_decode_all, ahead, packing))
+                for coming in itertools.islice(todo, ahead - len(waiting)):
+                    waiting.append(pool.submit(_decode_all, coming, packing))
                 for item, image in zip(part, waiting.popleft().result(), strict=True):
                     yield item, image
                     done += 1

@@ -26,6 +26,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +43,8 @@ FORMAT = 1
 """Raised whenever the files of a store, or the pixels that decoding gives, change: older stores are then made again."""
 HEADER = 128
 """Bytes before the values in images.npy."""
+BUFFER, SENT = 2**18, 2**27
+"""Bytes that images.npy is written in at once, and after which what was written is sent on its way to the disk."""
 
 
 @dataclass(frozen=True)
@@ -259,15 +262,21 @@ _Row = tuple[Item, int, int, str]
 
 
 class _Pixels:
-    """images.npy while it is written, one image after another; gray until the first colour comes."""
+    """images.npy while it is written, one image after another; gray until the first colour comes.
+
+    What is written is sent to the disk meanwhile, so that little is left to wait for at the end.
+    """
 
     def __init__(self, path: Path, packing: Packing) -> None:
         self.path, self.size, self.count = path, packing.size, 0
         self.channels = 3 if packing.channels == 3 else 1
+        self.sender, self.sent = ThreadPoolExecutor(1), Future[None]()
+        self.sent.set_result(None)
 
     def __enter__(self) -> _Pixels:
-        self.file = open(self.path, "w+b")
+        self.file, self.unsent = open(self.path, "w+b", buffering=BUFFER), 0
         self.file.write(bytes(HEADER))
+        self.file.flush()  # that there is a place for it, and room
         return self
 
     def append(self, pixels: np.ndarray) -> None:
@@ -275,10 +284,17 @@ class _Pixels:
         if pixels.shape[2] > self.channels:
             self._colour()
         whole = pixels if pixels.shape[2] == self.channels else pixels.repeat(3, axis=2)
-        self.file.write(np.ascontiguousarray(whole).data)
+        self._write(np.ascontiguousarray(whole).data)
         self.count += 1
 
+    def _write(self, values: bytes | memoryview) -> None:
+        self.unsent += self.file.write(values)
+        if self.unsent >= SENT and self.sent.done():
+            self.sent.result()  # raises what went wrong
+            self.sent, self.unsent = self.sender.submit(os.fsync, self.file.fileno()), 0
+
     def _colour(self) -> None:
+        self.sent.result()
         self.file.close()
         gray, self.channels = self.path.with_name("gray.npy"), 3
         self.path.rename(gray)
@@ -286,16 +302,26 @@ class _Pixels:
         with open(gray, "rb") as file:
             file.seek(HEADER)
             while part := file.read(2**20):
-                self.file.write(np.frombuffer(part, dtype=np.uint8).repeat(3).tobytes())
+                self._write(np.frombuffer(part, dtype=np.uint8).repeat(3).tobytes())
         gray.unlink()
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, *error: object) -> None:
+        try:
+            if kind is None:
+                self.sent.result()
+                self._describe()
+        finally:
+            self.sender.shutdown()
+            with contextlib.suppress(*([OSError] if kind else [])):  # what went wrong is told already
+                self.file.close()
+
+    def _describe(self) -> None:
+        """Writes the header, whose place was left free."""
         shape = (self.count, self.size, self.size, self.channels)
-        with self.file:
-            self.file.seek(0)
-            np.lib.format.write_array_header_1_0(self.file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-            if self.file.tell() != HEADER:
-                raise ValueError(f"the header of an array of {shape} takes {self.file.tell()} bytes, not {HEADER}")
+        self.file.seek(0)
+        np.lib.format.write_array_header_1_0(self.file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        if self.file.tell() != HEADER:
+            raise ValueError(f"the header of an array of {shape} takes {self.file.tell()} bytes, not {HEADER}")
 
 
 def _write_tables(folder: Path, index: Sequence[_Row], skipped: Sequence[tuple[str, str]]) -> None:

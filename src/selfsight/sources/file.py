@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from functools import lru_cache, partial
 
 from selfsight.source import Item
 
@@ -21,6 +21,7 @@ SPLITS = {
 }
 
 
+@lru_cache(maxsize=1024)
 def split_named(name: str) -> str | None:
     """The split that a folder, key or column value stands for: "train", "val", "unsup"; None where it is none."""
     return next((split for split, names in SPLITS.items() if name.strip().lower() in names), None)
@@ -41,9 +42,15 @@ def stamp(path: str | os.PathLike[str]) -> str:
 
 def printable(name: str) -> str:
     """A file name as text that can be written anywhere: bytes that are no UTF-8 become \\xNN."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def file_item(path: Path, name: str, label: str | None, split: str | None) -> Item:
+def content(path: str) -> bytes:
+    """All of a file."""
+    with open(path, "rb", buffering=0) as file:
+        return file.readall()
+
+
+def file_item(path: str | os.PathLike[str], name: str, label: str | None, split: str | None) -> Item:
     """The file at `path` as an item; images of the split "unsup" never carry a label."""
-    return Item(name, path.read_bytes, stamp(path), None if split == "unsup" else label, split)
+    return Item(name, partial(content, os.fspath(path)), stamp(path), None if split == "unsup" else label, split)

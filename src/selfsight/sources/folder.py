@@ -44,7 +44,7 @@ class Folder(Source):
             what = "is a file, not a folder" if root.exists() else "does not exist"
             raise UserError(f"{self.path} {what}. Give a folder that holds image files.")
         walk = _Walk()
-        files = sorted(walk.files(root), key=lambda entry: "/".join(entry[0]))
+        files = sorted(walk.files(str(root)), key=lambda entry: "/".join(entry[0]))
         if not files and not walk.closed:
             raise UserError(
                 f"{self.path} holds no image file ({walk.others} files of other kinds). "
@@ -65,9 +65,7 @@ class _Walk:
         self.others = 0
         self.closed: list[Item] = []
 
-    def files(
-        self, folder: Path, parts: Parts = (), above: frozenset[str] = frozenset()
-    ) -> Iterator[tuple[Parts, Path]]:
+    def files(self, folder: str, parts: Parts = (), above: frozenset[str] = frozenset()) -> Iterator[tuple[Parts, str]]:
         real = os.path.realpath(folder)
         if real in above:  # a link to a folder that we are in
             return
@@ -83,11 +81,11 @@ class _Walk:
             if entry.name.startswith(".") or entry.name == "__MACOSX":
                 continue
             if entry.is_dir():
-                yield from self.files(folder / entry.name, inside, above | {real})
+                yield from self.files(entry.path, inside, above | {real})
             elif os.path.splitext(entry.name)[1].lower() not in EXTENSIONS:
                 self.others += 1
-            elif entry.is_file() or not os.path.exists(folder / entry.name):  # a dead link, but no pipe: it would block
-                yield inside, folder / entry.name
+            elif entry.is_file() or not os.path.exists(entry.path):  # a dead link, but no pipe: it would block
+                yield inside, entry.path
 
 
 def _failing(error: OSError) -> Callable[[], bytes]:
