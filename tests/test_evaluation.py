@@ -6,15 +6,19 @@ import json
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from selfsight.errors import UserError
 from selfsight.evaluation import Evaluation, baseline_subjects, evaluate_subjects
+from selfsight.images.handmade import colour_features, pixel_features
+from selfsight.images.picked import Images, Picked
 from selfsight.maths.interval import mean_interval
 from selfsight.probe import Labelled, Probe, Score, Subject
 from selfsight.probes import KNN, Clustering, FewShot, Logistic, ProbeNote, Retrieval
+from selfsight.probes.order import BLOCK
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -184,3 +188,42 @@ def test_baselines_on_photographs(photographs: np.ndarray) -> None:
     value = {score.subject: score.value for score in found.scores}
     assert value["hand-made"] > 0.9
     assert value["pixels"] > 1 / 6 + 0.2
+
+
+def test_images_that_are_read_where_they_lie_give_what_a_copy_gives(photographs: np.ndarray) -> None:
+    rows = np.random.default_rng(0).permutation(240)
+    parts, labels = (rows[:160], rows[160:]), np.arange(240) % 6
+
+    def evaluated(train: Images, val: Images) -> Evaluation:
+        made = baseline_subjects(train, labels[parts[0]], val, labels[parts[1]], tuple("abcdef"))
+        return evaluate_subjects(made, [KNN(), Logistic()], 0)
+
+    copied = evaluated(*(photographs[part] for part in parts))
+    assert evaluated(*(Picked(photographs, part) for part in parts)).to_json() == copied.to_json()
+
+
+def test_few_images_are_in_memory_at_once() -> None:
+    class Watched(Picked):
+        most = 0
+
+        def __getitem__(self, which: Any) -> Any:
+            taken = super().__getitem__(which)
+            self.most = max(self.most, len(taken))
+            return taken
+
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 255, (9000, 4, 4, 1), dtype=np.uint8)
+    labels = np.arange(9000) % 3
+    features = (np.eye(3)[labels] + generator.normal(0, 1, (9000, 3))).astype(np.float32)
+    known, asked = (Watched(pixels, part) for part in (np.arange(8000), np.arange(8000, 9000)))
+    subject = Subject(
+        "made",
+        Labelled(features[:8000], labels[:8000], known),
+        Labelled(features[8000:], labels[8000:], asked),
+        CLASSES,
+    )
+    evaluate_subjects([subject], [KNN(), Logistic()], seed=0)
+    assert known.most == BLOCK
+    pixel_features(asked)
+    colour_features(asked)
+    assert asked.most == 512

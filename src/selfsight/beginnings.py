@@ -15,12 +15,15 @@ from typing import cast
 import numpy as np
 
 from selfsight.config import configure
+from selfsight.images.picked import Images
 from selfsight.plan import build
 from selfsight.probe import Labelled, Subject
 from selfsight.reading import Reading
 from selfsight.run import Run
 from selfsight.speller import Spelling
 
+BLOCK = 1024
+"""Images in memory at once as they are transformed."""
 FITTED = 10_000
 """Images that principal components are fitted to, at most."""
 
@@ -64,11 +67,21 @@ def _untrained(reading: Reading, run: str | os.PathLike[str]) -> Reading:
     return Reading(reading.recipe, model.encoder, cast(Spelling, model.parts["speller"]))
 
 
-def _components(train: np.ndarray, val: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _components(train: Images, val: Images, count: int, seed: int) -> list[np.ndarray]:
     """(N, count) principal components of both, fitted to the first; fewer where there are not so many."""
     from sklearn.decomposition import PCA
 
-    flat = [images.reshape(len(images), -1).astype(np.float32) / 255 for images in (train, val)]
-    fitted = flat[0][:: -(-len(flat[0]) // FITTED)]
+    def flat(images: Images, which: slice) -> np.ndarray:
+        pixels = images[which]
+        values = pixels.reshape(len(pixels), -1).astype(np.float32)
+        values /= 255
+        return values
+
+    fitted = flat(train, slice(None, None, -(-len(train) // FITTED)))
     known = PCA(min(count, *fitted.shape), svd_solver="randomized", random_state=seed).fit(fitted)
-    return known.transform(flat[0]), known.transform(flat[1])
+
+    def told(images: Images) -> np.ndarray:
+        starts = range(0, len(images), BLOCK)
+        return np.concatenate([known.transform(flat(images, slice(start, start + BLOCK))) for start in starts])
+
+    return [told(images) for images in (train, val)]

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from selfsight.errors import UserError
+from selfsight.images.picked import Images
 from selfsight.run import replacing
 
 Progress = Callable[[int, int], None]
@@ -22,7 +23,7 @@ Progress = Callable[[int, int], None]
 
 def embed_images(
     encoder: nn.Module,
-    images: np.ndarray,
+    images: Images,
     where: np.ndarray | None = None,
     *,
     batch: int = 256,
@@ -35,7 +36,7 @@ def embed_images(
 
 
 def _parts(
-    encoder: nn.Module, images: np.ndarray, rows: np.ndarray, batch: int, progress: Progress | None
+    encoder: nn.Module, images: Images, rows: np.ndarray, batch: int, progress: Progress | None
 ) -> Iterator[np.ndarray]:
     training, device = encoder.training, next(encoder.parameters()).device
     encoder.eval()

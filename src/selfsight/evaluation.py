@@ -16,6 +16,7 @@ import numpy as np
 
 from selfsight.errors import UserError, nearest
 from selfsight.images.handmade import handmade_features, pixel_features
+from selfsight.images.picked import Images
 from selfsight.maths.interval import mean_interval
 from selfsight.prior import Prior, weigh_prior
 from selfsight.probe import Labelled, Probe, Score, Subject
@@ -120,9 +121,9 @@ def evaluate_subjects(
 
 
 def baseline_subjects(
-    train_images: np.ndarray,
+    train_images: Images,
     train_labels: np.ndarray,
-    val_images: np.ndarray,
+    val_images: Images,
     val_labels: np.ndarray,
     classes: Sequence[str],
     progress: Progress | None = None,

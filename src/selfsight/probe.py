@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from selfsight.images.picked import Images
+
 
 @dataclass(frozen=True)
 class Labelled:
@@ -24,8 +26,8 @@ class Labelled:
     """(N, D) float32."""
     labels: np.ndarray
     """(N,) int64 codes into `Subject.classes`."""
-    images: np.ndarray
-    """(N, H, W, C) uint8, for probes that train on pixels; may be a memory map."""
+    images: Images
+    """(N, H, W, C) uint8, for probes that train on pixels; an array, a memory map, or some of its rows."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from torch import Tensor
 from selfsight.config import configure
 from selfsight.encoder import Encoder
 from selfsight.frozen import Frozen
+from selfsight.images.picked import Images
 from selfsight.lengths import Lengths
 from selfsight.recipe import Recipe
 from selfsight.speller import Spelling, Spelt
@@ -46,7 +47,7 @@ class Reading:
         return Reading(configure(found.run.json("recipe")), found.encoder, cast(Spelling, found.parts["speller"]))
 
     def spelt(
-        self, images: np.ndarray, count: int | None = None, step: float | None = None
+        self, images: Images, count: int | None = None, step: float | None = None
     ) -> Iterator[tuple[Tensor, Spelt]]:
         """images (N, H, W, C) uint8 -> batch by batch pictures (n, C, H, W) in [0, 1], and what was sent of them."""
         for start in range(0, len(images), BATCH):
@@ -67,7 +68,7 @@ class Reading:
         """The rule that tells lengths in one look, fitted to these images: some hundred that were trained on, say."""
         return Lengths.fit(self.clues(images), self.errors(images))
 
-    def tokens(self, images: np.ndarray) -> np.ndarray:
+    def tokens(self, images: Images) -> np.ndarray:
         """(N, T, D) float32: each image's tokens. Any beginning of a row is an embedding."""
         sent = [spelt.numbers for _, spelt in self.spelt(images)]
         return torch.cat(sent).float().numpy() if sent else np.zeros((0, self.spelling.tokens, self.spelling.numbers))

@@ -27,6 +27,7 @@ from selfsight.encoder import Backbone, Encoder, without_weights
 from selfsight.errors import UserError
 from selfsight.evaluation import Evaluation, baseline_subjects, evaluate_subjects
 from selfsight.graph import write_onnx
+from selfsight.images.picked import Picked
 from selfsight.probe import Labelled, Probe, Subject
 from selfsight.reading import Reading
 from selfsight.recipe import to_json
@@ -83,19 +84,18 @@ def evaluate(
     source = recipe.source if data is None else located(data)
     store = fitting_store(source, encoder, console)
     train, val, classes, codes = divide(store, seed)
-    subjects = _subjects(recipe.backbone, encoder, store, train, val, classes, codes, recipe.seed)
+    pictures = Picked(store.images, train), Picked(store.images, val)  # read where they lie: they may be many
+    subjects = _subjects(recipe.backbone, encoder, pictures, classes, codes, recipe.seed)
     chosen = list(probes) if probes is not None else [KNN(), Logistic()]
     if supervised:
         subjects.append(_supervised(subjects[1], seed))
     with console.status("evaluating") as status:
         if tokens:
             subjects += beginnings(run, subjects[0].train, subjects[0].val, classes, seed)
-        parts = (store.images[train], codes[train], store.images[val], codes[val])
         subjects += baseline_subjects(
-            *parts,
-            classes,
+            pictures[0], codes[train], pictures[1], codes[val], classes,
             progress=lambda done, total: status.update(f"hand-made features: {done:,} of {total:,}"),
-        )
+        )  # fmt: skip
         evaluation = evaluate_subjects(
             subjects, chosen, seed, progress=lambda done, total: status.update(f"judging: {done} of {total}")
         )
@@ -180,9 +180,7 @@ def divide(store: Store, seed: int) -> tuple[np.ndarray, np.ndarray, tuple[str, 
 def _subjects(
     backbone: Backbone,
     encoder: Encoder,
-    store: Store,
-    train: np.ndarray,
-    val: np.ndarray,
+    pictures: tuple[Picked, Picked],
     classes: tuple[str, ...],
     codes: np.ndarray,
     seed: int,
@@ -196,18 +194,15 @@ def _subjects(
         return copy
 
     return [
-        _subject(name, build, store, train, val, classes, codes)
-        for name, build in (("trained", trained), ("untrained", fresh))
+        _subject(name, build, pictures, classes, codes) for name, build in (("trained", trained), ("untrained", fresh))
     ]
 
 
 def _subject(
-    name: str, build: Any, store: Store, train: np.ndarray, val: np.ndarray, classes: tuple[str, ...], codes: np.ndarray
+    name: str, build: Any, pictures: tuple[Picked, Picked], classes: tuple[str, ...], codes: np.ndarray
 ) -> Subject:
     encoder = build().eval()
-    known, asked = (
-        Labelled(embed_images(encoder, store.images, rows), codes[rows], store.images[rows]) for rows in (train, val)
-    )
+    known, asked = (Labelled(embed_images(encoder, part), codes[part.rows], part) for part in pictures)
     return Subject(name, known, asked, classes, build)
 
 

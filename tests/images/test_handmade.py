@@ -55,5 +55,5 @@ def test_any_size_gives_finite_features(shape: tuple[int, int, int]) -> None:
 
 def test_progress_is_told_to_the_end() -> None:
     told: list[tuple[int, int]] = []
-    gradient_features(np.zeros((300, 8, 8, 1), np.uint8), lambda done, total: told.append((done, total)))
-    assert told == [(256, 300), (300, 300)]
+    gradient_features(np.zeros((600, 8, 8, 1), np.uint8), lambda done, total: told.append((done, total)))
+    assert told == [(512, 600), (600, 600)]

@@ -14,6 +14,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from selfsight.images.picked import Images
+
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all)."""
 
@@ -21,7 +23,7 @@ BLOCK = 512
 """Images in memory as floats at once."""
 
 
-def shrink(images: np.ndarray, side: int) -> np.ndarray:
+def shrink(images: Images, side: int) -> np.ndarray:
     """Images whose longer side is at most `side` pixels, by antialiased bilinear resampling; small ones are left alone.
 
     images (N, H, W, C) uint8 -> (N, h, w, C) float32 in [0, 1].
@@ -38,12 +40,12 @@ def shrink(images: np.ndarray, side: int) -> np.ndarray:
     return result
 
 
-def pixel_features(images: np.ndarray, side: int = 32) -> np.ndarray:
+def pixel_features(images: Images, side: int = 32) -> np.ndarray:
     """Raw pixels, made small: images (N, H, W, C) uint8 -> (N, h*w*C) float32 in [0, 1], longer side <= `side`."""
     return shrink(images, side).reshape(len(images), -1)
 
 
-def gradient_features(images: np.ndarray, progress: Progress | None = None) -> np.ndarray:
+def gradient_features(images: Images, progress: Progress | None = None) -> np.ndarray:
     """Histograms of oriented gradients of images made at most 32 pixels wide and high, of unit length.
 
     images (N, H, W, C) uint8, at least 4 x 4 -> (N, D) float32: 9 orientations in 8 x 8 cells (fewer on small images),
@@ -51,20 +53,22 @@ def gradient_features(images: np.ndarray, progress: Progress | None = None) -> n
     """
     from skimage.feature import hog
 
-    small = shrink(images, 32)
-    height, width, channels = small.shape[1:]
+    height, width, channels = shrink(images[:1], 32).shape[1:]
     cell = (max(2, -(-height // 8)), max(2, -(-width // 8)))
     block = (min(2, height // cell[0]), min(2, width // cell[1]))
-    rows = []
-    for place, image in enumerate(small):
-        picture, axis = (image[..., 0], None) if channels == 1 else (image, -1)
-        rows.append(hog(picture, 9, cell, block, block_norm="L2-Hys", channel_axis=axis, feature_vector=True))
-        if progress is not None and (place % 256 == 255 or place + 1 == len(small)):
-            progress(place + 1, len(small))
-    return _unit(np.asarray(rows, dtype=np.float32))
+    blocks: list[np.ndarray] = []
+    for start in range(0, len(images), BLOCK):
+        rows = []
+        for image in shrink(images[start : start + BLOCK], 32):
+            picture, axis = (image[..., 0], None) if channels == 1 else (image, -1)
+            rows.append(hog(picture, 9, cell, block, block_norm="L2-Hys", channel_axis=axis, feature_vector=True))
+        blocks.append(_unit(np.asarray(rows, dtype=np.float32)))
+        if progress is not None:
+            progress(start + len(rows), len(images))
+    return np.concatenate(blocks)
 
 
-def colour_features(images: np.ndarray) -> np.ndarray:
+def colour_features(images: Images) -> np.ndarray:
     """Square roots of the colour histogram, of unit length: images (N, H, W, C) uint8 -> (N, 64) float32.
 
     4 x 4 x 4 boxes of RGB, or 64 levels of gray. The root makes the cosine the Bhattacharyya coefficient.
@@ -83,7 +87,7 @@ def colour_features(images: np.ndarray) -> np.ndarray:
     return _unit(result)
 
 
-def handmade_features(images: np.ndarray, progress: Progress | None = None) -> np.ndarray:
+def handmade_features(images: Images, progress: Progress | None = None) -> np.ndarray:
     """Gradients and colour side by side, each of unit length: (N, H, W, C) uint8 -> (N, D + 64) float32."""
     return np.concatenate([gradient_features(images, progress), colour_features(images)], axis=1)
 

@@ -39,9 +39,10 @@ def unit(features: np.ndarray | Tensor, centre: Tensor | None = None) -> Tensor:
     features (N, D) -> (N, D).
     """
     rows = _tensor(features).to(torch.float32)
-    if centre is not None:
-        rows = rows - centre
-    return torch.nn.functional.normalize(rows, dim=1, eps=1e-12)
+    if centre is None:
+        return torch.nn.functional.normalize(rows, dim=1, eps=1e-12)
+    moved = rows - centre
+    return torch.nn.functional.normalize(moved, dim=1, eps=1e-12, out=None if moved.requires_grad else moved)
 
 
 def mean(features: np.ndarray | Tensor) -> Tensor:
