@@ -36,7 +36,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 def _no_preflight(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The doctor looks before a training in the tests that ask for it; elsewhere it would only cost time."""
     if "test_preflight" not in request.node.nodeid:
-        monkeypatch.setattr("selfsight.workbench.preflight", lambda *_: [])
+        monkeypatch.setattr("selfsight.doctor.preflight.preflight", lambda *_: [])
 
 
 @pytest.fixture(scope="session")
@@ -124,7 +124,7 @@ def speller_run(photo_folder: str, tmp_path_factory: pytest.TempPathFactory) -> 
 
     task = selfsight.Tokens(speller=Bands(tokens=3, floats=12, width=8, settling=2))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("selfsight.workbench.preflight", lambda *_: [])
+        patch.setattr("selfsight.doctor.preflight.preflight", lambda *_: [])
         out = tmp_path_factory.mktemp("spelling") / "v"
         quiet, small = Console(quiet=True), Small(width=4)
         run = selfsight.pretrain(

@@ -134,10 +134,11 @@ def test_what_was_timed_with_fewer_threads_than_there_will_be_is_timed_again(thr
         return Plan(**sizes, precision=ends, precision_reason=reason)
 
     monkeypatch.setattr(workbench, "settle", settle)
+    monkeypatch.setattr(workbench, "known_of", lambda *_: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     here = Company(most=2, cores=2, read=lambda: None)
     here.threads, here.said = 1, "Others use a core."
-    plan = workbench._settled(Recipe(data="scenes:8", task=SimCLR()), None, None, here)
+    plan, _ = workbench._settled(Recipe(data="scenes:8", task=SimCLR()), None, None, here)
     assert seen == asked and (plan.precision, plan.precision_reason) == (ends, "timed")
     assert (here.threads, here.said) == ((2, "") if ends == "32-true" else (1, "Others use a core."))
 
@@ -145,7 +146,9 @@ def test_what_was_timed_with_fewer_threads_than_there_will_be_is_timed_again(thr
 @pytest.mark.parametrize(("word", "looked"), [("ignore", False), ("auto", True)])
 def test_who_ignores_company_is_timed_with_all_threads(monkeypatch, word, looked):
     looks = []
-    monkeypatch.setattr(workbench, "settle_in", lambda: looks.append(1) or Company(most=2, cores=2, read=lambda: None))
+    monkeypatch.setattr(
+        workbench, "settle_in", lambda **_: looks.append(1) or Company(most=2, cores=2, read=lambda: None)
+    )
     with workbench._company(Recipe(data="scenes:8", task=SimCLR(), company=word)):
         assert bool(looks) is looked
 
@@ -172,3 +175,16 @@ def test_the_work_of_another_process_is_seen_as_that_of_others():
     clock, everyone, own = (late - early for late, early in zip(after, before, strict=True))
     assert own <= everyone + 0.1
     assert own >= 0.2 * clock and everyone - own >= 0.2 * clock
+
+
+@pytest.mark.parametrize(("ago", "waits"), [(0.0, 0.2), (0.15, 0.05), (1.0, 0.0), (60.0, 0.2)])
+def test_a_first_look_waits_for_no_more_than_it_has_to(monkeypatch, ago, waits):
+    slept, clock = [], [100.0]
+    read = lambda: (clock[0], 2 * clock[0], clock[0])  # noqa: E731
+    monkeypatch.setattr(company, "Company", lambda: Company(most=2, cores=2, read=read))
+    monkeypatch.setattr(
+        company.time, "sleep", lambda seconds: slept.append(seconds) or clock.__setitem__(0, clock[0] + seconds)
+    )
+    since = (100.0 - ago, 2 * (100.0 - ago), 100.0 - ago)
+    company.settle_in(since=since).leave()
+    assert slept == [pytest.approx(waits)]

@@ -12,9 +12,10 @@ from rich.console import Console
 
 import selfsight
 from selfsight.encoders import Small
+from selfsight.engine import engine
 from selfsight.errors import UserError
 from selfsight.growth import shrunk, side
-from selfsight.plan import build, engine, settle, time_steps
+from selfsight.plan import build, settle, time_steps
 from selfsight.recipe import Recipe
 from selfsight.sources import InMemory
 from selfsight.tasks import Rotation, SimCLR, Tokens

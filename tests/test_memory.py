@@ -24,7 +24,8 @@ import numpy as np
 import selfsight
 from selfsight.allocator import keep_memory
 from selfsight.memory import foreseen
-from selfsight.plan import build, resident, solitary
+from selfsight.engine import solitary
+from selfsight.plan import build, resident
 from selfsight.sources import InMemory
 from selfsight.train import State, advance
 

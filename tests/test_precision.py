@@ -33,7 +33,8 @@ def timings(monkeypatch, tmp_path):
 def settled(photographs, **settings):
     given = {"steps": 3, "batch": 16, "encoder": Small(width=8)} | settings
     recipe = selfsight.Recipe(data=InMemory(photographs), **given)
-    return plan.settle(recipe, photographs, np.arange(len(photographs)))
+    where = np.arange(len(photographs))
+    return plan.settle(recipe, photographs, where, plan.known_of(recipe, photographs, where))
 
 
 @pytest.mark.parametrize(("gain", "chosen"), [(2.0, "bf16-mixed"), (0.6, "32-true")])
@@ -75,17 +76,17 @@ def test_another_step_is_timed_for_itself(timings, photographs, changed):
 def test_what_cannot_be_read_is_timed_again(timings, photographs, broken, tmp_path):
     asked = timings(2.0)
     settled(photographs)
-    (kept,) = (tmp_path / "cache" / "precision").iterdir()
+    (kept,) = (tmp_path / "cache" / "steps").glob("*/precision.json")
     kept.write_text(broken, encoding="utf-8")
     assert settled(photographs).precision == "bf16-mixed"
     assert len(asked) == 2
-    assert recalled(kept) is not None
+    assert recalled(kept.parent) is not None
 
 
 def test_what_was_timed_long_ago_is_timed_again(timings, photographs, tmp_path):
     asked = timings(2.0)
     settled(photographs)
-    (kept,) = (tmp_path / "cache" / "precision").iterdir()
+    (kept,) = (tmp_path / "cache" / "steps").glob("*/precision.json")
     kept.write_text(json.dumps({"gain": 2.0, "on": "2020-01-01"}), encoding="utf-8")
     settled(photographs)
     assert len(asked) == 2
@@ -97,6 +98,6 @@ def test_without_a_home_it_is_timed_each_time(timings, photographs, monkeypatch)
     def homeless():
         raise RuntimeError("Could not determine home directory.")
 
-    monkeypatch.setattr("selfsight.precision.cache", homeless)
+    monkeypatch.setattr("selfsight.remembered.cache", homeless)
     settled(photographs), settled(photographs)
     assert len(asked) == 2

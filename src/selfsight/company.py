@@ -22,6 +22,8 @@ SECONDS = 2.0
 """Between two looks: shorter ones see bursts."""
 BUSY, QUIET = 0.4, 0.15
 """Cores that others use from which one is given up, and below which it is taken back."""
+RECENT = 3.0
+"""Seconds after which what was used before tells of other times."""
 Used = tuple[float, float, float]
 """(seconds on the clock, seconds of all programs on our cores, seconds of our own), each since some beginning."""
 
@@ -94,12 +96,16 @@ def gives_way(company: str, precision: str) -> bool:
     return company == "give_way" or (company == "auto" and not exact)
 
 
-def settle_in(seconds: float = 0.3) -> Company:
-    """A company that has had a first look, a short one, so that what is timed next is timed with the right threads."""
+def settle_in(seconds: float = 0.2, since: Used | None = None) -> Company:
+    """A company that has had a first look, a short one, so that what is timed next is timed with the right threads.
+
+    since: what `used` told a while ago, so that less has to be waited for.
+    """
     company = Company()
     if company.before:
-        before, clock = company.before, company.before[0]
-        time.sleep(seconds)
+        before = since if since and company.before[0] - since[0] < RECENT else company.before
+        clock = before[0]
+        time.sleep(max(0.0, seconds - (company.before[0] - clock)))
         now = company.read()
         if now and now[0] > clock:
             company.said = company._give(max(0.0, (now[1] - before[1]) - (now[2] - before[2])) / (now[0] - clock))

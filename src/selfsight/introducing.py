@@ -63,5 +63,12 @@ def introduce(run: Run, recipe: Recipe, plan: Plan, encoder: Encoder, console: C
         console.print(f"What these views are made with: {doubt}", highlight=False, markup=False, soft_wrap=True)
 
 
+def introduce_pace(plan: Plan, console: Console) -> None:
+    """What a training's minutes were planned by, where they were."""
+    if plan.seconds_per_step:
+        since = f"as on {plan.seconds_of}" if plan.seconds_of else "timed just now"
+        console.print(f"{plan.steps:,} steps of {plan.seconds_per_step:.2g} s, {since}", highlight=False)
+
+
 def _weights(encoder: Encoder) -> int:
     return sum(p.numel() for p in encoder.parameters())

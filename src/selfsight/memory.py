@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from selfsight.batch import Now
 from selfsight.bf16 import bf16_is_native
+from selfsight.engine import Engine, solitary
 from selfsight.errors import UserError
-from selfsight.plan import build, resident, solitary
+from selfsight.plan import build, resident
 from selfsight.recipe import Recipe
+from selfsight.remembered import keep, recall
 from selfsight.seeds import generator
 from selfsight.task import Model
 
@@ -63,8 +64,12 @@ class Kept:
         self.seen.clear()
 
 
-def require_room(recipe: Recipe, images: np.ndarray, where: np.ndarray, batch: int) -> int | None:
+def require_room(
+    recipe: Recipe, images: np.ndarray, where: np.ndarray, batch: int, remembered: Path | None = None
+) -> int | None:
     """About how many bytes each process of a training takes that learns from `batch` images a step.
+
+    remembered: where it is kept what such steps take; see remembered.py.
 
     None on several GPUs, whose processes have not been given theirs yet. Raises UserError where fewer bytes are free.
     """
@@ -72,13 +77,29 @@ def require_room(recipe: Recipe, images: np.ndarray, where: np.ndarray, batch: i
     if world > 1 and torch.cuda.is_available():
         return None
     part = batch // (recipe.accumulate * world)
-    need, room = foreseen(recipe, images, where, part), free()
+    need = _recalled(remembered, recipe.precision)
+    if need is None:
+        need = foreseen(recipe, images, where, part)
+        keep(remembered, _kept(recipe.precision), {**asdict(need), "kept": need.kept.tolist()})
+    room = free()
     if room is not None and need(part) * here > room:
         raise UserError(
             f"This training would take about {need(part) * here / 1e9:,.2g} GB of memory beside what is taken, and "
             f"{max(0, room) / 1e9:,.2g} GB are free. {_advice(recipe, batch, part, need, 0.9 * room / here)}"
         )
     return need(part)
+
+
+def _recalled(remembered: Path | None, precision: str) -> Need | None:
+    """What was counted before for such steps, which is the same each time."""
+    with suppress(ValueError, TypeError, KeyError):
+        if held := recall(remembered, _kept(precision)):
+            return Need(np.array([float(one) for one in held["kept"]]), float(held["largest"]), int(held["trained"]))
+    return None
+
+
+def _kept(precision: str) -> str:
+    return f"memory, precision {precision}"
 
 
 def _advice(recipe: Recipe, batch: int, part: int, need: Need, room: float) -> str:
@@ -130,7 +151,7 @@ def foreseen(recipe: Recipe, images: np.ndarray, where: np.ndarray, part: int) -
     return Need(kept, passes[-1][1] / most, trained)
 
 
-def _passed(recipe: Recipe, model: Model, images: np.ndarray, rows: np.ndarray, fabric: Fabric) -> tuple[int, int]:
+def _passed(recipe: Recipe, model: Model, images: np.ndarray, rows: np.ndarray, fabric: Engine) -> tuple[int, int]:
     """(all, the largest) bytes that one pass keeps; the processor's random state stays as it is."""
     now = Now(0, 1000, generator(recipe.seed, "memory"), {})
     example = recipe.task.prepare(resident(fabric, images, rows), now)

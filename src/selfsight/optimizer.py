@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 
+from selfsight.adamw import AdamW
 from selfsight.task import Model
 
 
@@ -28,8 +29,11 @@ class Optimization:
     clip: float | None = None
     """Longest gradient, over all parameters; None does not clip."""
 
-    def build(self, model: Model, factors: dict[str, float]) -> torch.optim.Optimizer:
-        """An optimizer over every trainable parameter of `model`; `factors` are learning-rate factors of parts."""
+    def build(self, model: Model, factors: dict[str, float], light: bool = False) -> Any:
+        """An optimizer over every trainable parameter of `model`; `factors` are learning-rate factors of parts.
+
+        It is one of torch.optim's; light: where there is one that does the same with less to import, that one.
+        """
         groups: dict[tuple[float, bool], list[torch.nn.Parameter]] = {}
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
@@ -43,6 +47,9 @@ class Optimization:
             from timm.optim import Lars
 
             return Lars(described, lr=self.rate, momentum=0.9)
+        exact = all(parameter.dtype == torch.float32 for group in described for parameter in group["params"])
+        if light and exact and hasattr(torch, "_fused_adamw_"):
+            return AdamW(described, self.rate)
         return torch.optim.AdamW(described, lr=self.rate, fused=True)
 
     def rate_at(self, step: int, steps: int) -> float:

@@ -4,27 +4,28 @@ resumed run does not settle anything anew.
 
 from __future__ import annotations
 
-import logging
 import os
 import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
 
 from selfsight.batch import Batch
 from selfsight.bf16 import bf16_is_native
 from selfsight.corruption import Corruption
 from selfsight.distance import Distance
 from selfsight.encoder import without_weights
+from selfsight.engine import Engine, solitary
 from selfsight.errors import UserError
-from selfsight.precision import Timed, kept, recalled, remember
+from selfsight.pace import usual_pace
+from selfsight.precision import Timed, recalled, remember
 from selfsight.recipe import Recipe
+from selfsight.remembered import place
 from selfsight.task import Model
 from selfsight.train import State, advance, order
 from selfsight.view import ViewSource
@@ -53,27 +54,17 @@ class Plan:
     precision: str
     precision_reason: str
     seconds_per_step: float | None
-    """As timed before the start; None where nothing was timed."""
+    """As timed before the start, or remembered; None where neither was needed."""
+    seconds_of: str = ""
+    """The day of the training that seconds_per_step is remembered from; "" where steps were timed."""
     memory: int | None = None
     """Bytes that each process was foreseen to take, beside what it held before; None where nothing was foreseen."""
 
 
-def engine(precision: str, rests: bool = False) -> Fabric:
-    """lightning-fabric for this machine; under torchrun, one process of many. rests: see Task."""
-    world, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    if world == 1:
-        return solitary(precision)
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    numbers: Any = precision
-    strategy = "ddp_find_unused_parameters_true" if rests else "ddp"
-    fabric = Fabric(accelerator="auto", devices=local, num_nodes=world // local, strategy=strategy, precision=numbers)
-    fabric.launch()
-    return fabric
-
-
-def settle(recipe: Recipe, images: np.ndarray, where: np.ndarray) -> Plan:
+def settle(recipe: Recipe, images: np.ndarray, where: np.ndarray, known: Path | None = None) -> Plan:
     """Times a few steps where precision or number of steps depend on it, and fixes everything that is open.
 
+    known: where it is kept what was found out about such steps; see `known_of`.
     Raises UserError where there are too few images, or too little memory.
     """
     from selfsight.memory import require_room
@@ -87,10 +78,14 @@ def settle(recipe: Recipe, images: np.ndarray, where: np.ndarray) -> Plan:
     batch = batch_of(recipe, count, world)
     if recipe.growth:
         _require_growable(recipe, images, where)
-    memory = require_room(recipe, images, where, batch)
-    chosen, reason, seconds = _choose_precision(recipe, images, where, batch)
-    if seconds is None and recipe.steps is None and recipe.epochs is None and world == 1:
-        seconds = statistics.median(time_steps(recipe, (chosen,), images, where, batch)[chosen])
+    memory = require_room(recipe, images, where, batch, known)
+    chosen, reason, seconds = _choose_precision(recipe, images, where, batch, known)
+    seconds_of = ""
+    if recipe.steps is None and recipe.epochs is None and world == 1:
+        if usual := usual_pace(known, chosen):
+            seconds, seconds_of = usual
+        elif seconds is None:
+            seconds = statistics.median(time_steps(recipe, (chosen,), images, where, batch)[chosen])
     return Plan(
         steps=_steps(recipe, count // batch, seconds, world),
         images=count,
@@ -100,8 +95,18 @@ def settle(recipe: Recipe, images: np.ndarray, where: np.ndarray) -> Plan:
         precision=chosen,
         precision_reason=reason,
         seconds_per_step=seconds,
+        seconds_of=seconds_of,
         memory=memory,
     )
+
+
+def known_of(recipe: Recipe, images: np.ndarray, where: np.ndarray) -> Path | None:
+    """Where it is kept what was found out about such steps, see remembered.py; None of several processes, which know
+    neither their GPUs yet nor one another's pace, and where there are too few images to learn from."""
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 or len(where) < 2:
+        return None
+    batch = batch_of(recipe, len(where), 1)
+    return place(recipe, images.shape[1], images.shape[3], batch // recipe.accumulate, reads(recipe.task))
 
 
 def batch_of(recipe: Recipe, count: int, world: int) -> int:
@@ -175,13 +180,7 @@ def build(recipe: Recipe, size: int, channels: int) -> Model:
         return Model(encoder, recipe.task.parts(encoder))
 
 
-def start(recipe: Recipe, plan: Plan, fabric: Fabric, model: Model | None = None) -> State:
-    """A training at step 0."""
-    model = model or build(recipe, plan.size, plan.channels)
-    return state_of(recipe, model, fabric, plan.steps)
-
-
-def state_of(recipe: Recipe, model: Model, fabric: Fabric, steps: int) -> State:
+def state_of(recipe: Recipe, model: Model, fabric: Engine, steps: int) -> State:
     """A training of `model` as the recipe has it, at step 0."""
     return State(
         recipe.task,
@@ -211,7 +210,7 @@ def _require_growable(recipe: Recipe, images: np.ndarray, where: np.ndarray) -> 
 
 
 def _choose_precision(
-    recipe: Recipe, images: np.ndarray, where: np.ndarray, batch: int
+    recipe: Recipe, images: np.ndarray, where: np.ndarray, batch: int, known: Path | None
 ) -> tuple[str, str, float | None]:
     if recipe.precision != "auto":
         return recipe.precision, "as asked", None
@@ -219,12 +218,11 @@ def _choose_precision(
         return "32-true", "this processor has no bf16 of its own", None
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         return "bf16-mixed", "the processor has it; not timed with several processes", None
-    place = kept(recipe, images.shape[1], images.shape[3], batch // recipe.accumulate, reads(recipe.task))
-    if known := recalled(place):
-        return known.precision, known.reason(), None
+    if timed := recalled(known):
+        return timed.precision, timed.reason(), None
     took = time_steps(recipe, ("32-true", "bf16-mixed"), images, where, batch)
     timed = Timed.of(took)
-    remember(place, timed)
+    remember(known, timed)
     return timed.precision, timed.reason(), statistics.median(took[timed.precision])
 
 
@@ -262,17 +260,10 @@ def time_steps(
     return {precision: seconds[1:] for precision, seconds in took.items()}
 
 
-def resident(fabric: Fabric, images: np.ndarray, rows: np.ndarray) -> Batch:
+def resident(fabric: Engine, images: np.ndarray, rows: np.ndarray) -> Batch:
     """Some rows of images (all, H, W, C), as a step gets them, where it computes."""
     pixels = torch.from_numpy(images[rows]).permute(0, 3, 1, 2)
     return Batch(fabric.to_device(pixels), fabric.to_device(torch.from_numpy(rows.astype(np.int64))))
-
-
-def solitary(precision: str) -> Fabric:
-    """One process, whatever torchrun says: what is timed needs no company."""
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces mixed precision at each start
-    numbers: Any = precision
-    return Fabric(accelerator="auto", devices=1, precision=numbers, plugins=[LightningEnvironment()])
 
 
 def untrained(recipe: Recipe, plan: Plan) -> torch.nn.Module:

@@ -9,6 +9,7 @@ Shapes: N images, D embedding.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -119,19 +120,15 @@ def hold(store: Store, seed: int) -> Held | None:
 class RunningProbe:
     """Asks the encoder now and then while it trains; never touches its weights, mode or random state."""
 
-    def __init__(self, store: Store, where: np.ndarray, untrained: nn.Module, seed: int) -> None:
-        self.store, self.seed = store, seed
-        self.untrained: nn.Module | None = untrained
+    def __init__(self, store: Store, where: np.ndarray, untrained: Callable[[], nn.Module], seed: int) -> None:
+        self.store, self.seed, self.untrained = store, seed, untrained
         self.held = hold(store, seed)
         self.sample = where[np.sort(np.random.default_rng(seed_of(seed, "sample")).permutation(len(where))[:IMAGES])]
 
     @functools.cached_property
     def before(self) -> dict[str, float]:
         """The untrained encoder's values; found when they are first wanted, not before the first step."""
-        assert self.untrained is not None
-        found = {record["name"]: record["value"] for record in self._asked(self.untrained)}
-        self.untrained = None  # wanted once
-        return found
+        return {record["name"]: record["value"] for record in self._asked(self.untrained())}
 
     def ask(self, encoder: nn.Module) -> list[dict[str, Any]]:
         """kNN accuracy where labels exist, else label-free quality: [{name, value, low, high, n, untrained}]."""

@@ -1,4 +1,4 @@
-"""The quick way through a network, where it has one. Without timm's networks in it, timm is not imported."""
+"""The quick way through a network, where it has one. Where timm's networks cannot be in it, timm is not imported."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import sys
 
 from torch import nn
 
+from selfsight.blocks import OWN, is_plain
+
 
 def quicken(model: nn.Module) -> int:
-    """Gives timm's plain residual networks and transformers within `model`, and residual blocks, the quick way -> how
-    many there were.
+    """Gives our own and timm's plain residual networks and transformers within `model`, and residual blocks, the quick
+    way -> how many there were.
 
     Their classes change, their names, weights and what they compute do not. See `blocks.py` and `transformers.py`.
     """
-    quickened = 0
+    ways, quickened = OWN, 0
     if "timm.models.resnet" in sys.modules:
-        from selfsight.blocks import QUICK, is_plain
+        from selfsight.theirs import THEIRS
 
-        for module in [each for each in model.modules() if type(each) in QUICK and is_plain(each)]:
-            module.__class__ = QUICK[type(module)]  # type: ignore[assignment]
-            quickened += 1
+        ways = OWN | THEIRS
+    for module in [each for each in model.modules() if type(each) in ways and is_plain(each)]:
+        module.__class__ = ways[type(module)]
+        quickened += 1
     if "timm.models.vision_transformer" in sys.modules:
         from timm.models.vision_transformer import VisionTransformer
 

@@ -22,9 +22,10 @@ from selfsight.allocator import give_back, keep_memory
 from selfsight.batch import Batch, Now
 from selfsight.bf16 import bf16_is_native
 from selfsight.compiling import compiled_module
+from selfsight.engine import solitary
 from selfsight.errors import UserError
 from selfsight.memory import require_room
-from selfsight.plan import batch_of, build, resident, solitary, state_of
+from selfsight.plan import batch_of, build, resident, state_of
 from selfsight.recipe import Precision, Recipe
 from selfsight.seeds import generator
 from selfsight.store import Store

@@ -15,21 +15,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from selfsight.batch import Batch, Example, Now
+from selfsight.engine import Engine, Plain
 from selfsight.growth import shrunk, side
 from selfsight.optimizer import Optimization
 from selfsight.quick import quicken
 from selfsight.seeds import generator, seed_of
 from selfsight.task import Model, Task
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
 
 class Diverged(Exception):
@@ -63,7 +61,7 @@ class State:
         task: Task,
         model: Model,
         optimization: Optimization,
-        fabric: Fabric,
+        fabric: Engine,
         *,
         steps: int,
         seed: int,
@@ -77,7 +75,7 @@ class State:
         self.model = model.to(memory_format=torch.channels_last) if channels_last else model
         if fused:
             quicken(self.model)
-        self.optimizer = optimization.build(self.model, task.rates())
+        self.optimizer = optimization.build(self.model, task.rates(), light=isinstance(fabric, Plain))
         self.wrapped, self.engine = fabric.setup(self.model, self.optimizer)
         self.model.train()
 
@@ -183,7 +181,7 @@ def learn(state: State, asked: Iterable[Example], parts: int, now: Now) -> tuple
     rate = state.optimization.rate_at(state.step, state.steps)
     for group in state.optimizer.param_groups:
         group["lr"] = rate * group["factor"]
-    state.optimizer.zero_grad(set_to_none=True)
+    state.optimizer.zero_grad()
     examples, predictions, losses, measured = [], [], [], []
     for number, example in enumerate(asked):
         with fabric.no_backward_sync(state.wrapped, enabled=number < parts - 1):
@@ -212,7 +210,7 @@ def learn(state: State, asked: Iterable[Example], parts: int, now: Now) -> tuple
     return sum(losses) / len(losses), means
 
 
-def _over_processes(fabric: Fabric, means: Mapping[str, float]) -> dict[str, float]:
+def _over_processes(fabric: Engine, means: Mapping[str, float]) -> dict[str, float]:
     """What all processes measured on average, so that all of them go on alike."""
     if fabric.world_size == 1 or not means:
         return dict(means)

@@ -11,28 +11,28 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
-from lightning_fabric import Fabric
 from rich.console import Console
 
 from selfsight import checkpoint
 from selfsight.allocator import give_back, keep_memory
 from selfsight.check import Finding
-from selfsight.company import Company, gives_way, settle_in
+from selfsight.company import Company, Used, gives_way, settle_in, used
 from selfsight.config import configure
-from selfsight.doctor.preflight import FirstMinute, preflight, recorded, said
+from selfsight.engine import Engine, engine
 from selfsight.environment import environment
 from selfsight.errors import UserError
 from selfsight.exhibits import draw_puzzles, show_embedding
 from selfsight.findings import doubts, renewed
 from selfsight.interrupt import Interrupt
-from selfsight.introducing import introduce, write_plan
+from selfsight.introducing import introduce, introduce_pace, write_plan
 from selfsight.keepsakes import Keepsakes, forget
-from selfsight.plan import Plan, build, engine, require_unchanged, settle, start, untrained
+from selfsight.pace import Expected, remember_pace
+from selfsight.plan import Plan, build, known_of, require_unchanged, settle, state_of, untrained
 from selfsight.progress import Line
 from selfsight.quality import RunningProbe, beside_untrained, judged
 from selfsight.recipe import Recipe, to_json
@@ -40,7 +40,11 @@ from selfsight.run import Run
 from selfsight.sources import InMemory, Packed
 from selfsight.store import Store
 from selfsight.storing import learned_from, say_left_out, store_of
+from selfsight.task import Model
 from selfsight.train import Diverged, State, Step, train
+
+if TYPE_CHECKING:
+    from selfsight.doctor.preflight import FirstMinute
 
 SAVE_SECONDS = 60.0
 """Longest time between two checkpoints."""
@@ -75,6 +79,8 @@ class Bench:
     console: Console
     save_seconds: float
     doctor: Literal["off", "on", "strict"] = "on"
+    known: Path | None = None
+    """Where it is kept what such steps take, of a training from its beginning; see remembered.py."""
 
 
 def pretrain(
@@ -104,11 +110,13 @@ def pretrain(
     where_to = Path(out) if out is not None else Run.default_path(type(recipe.task).__name__)
     if _is_first() and (where_to / "recipe.json").exists():
         Run.create(where_to)  # says that there is a run, before any work is done
+    early = used()
     store = store_of(recipe, console)
     where = learned_from(store)
-    recipe.backbone.build(store.images.shape[3], store.images.shape[1])  # an encoder that cannot be built leaves no run
-    with _company(recipe) as company:
-        plan = _settled(recipe, store.images, where, company)
+    size, channels = store.images.shape[2:]
+    model = build(recipe, size, channels)  # before there is a run: what cannot be built leaves none
+    with _company(recipe, early) as company:
+        plan, known = _settled(recipe, store.images, where, company)
         run = Run.create(where_to) if _is_first() else Run(where_to)
         if isinstance(recipe.data, InMemory):
             # arrays cannot be written into a recipe; what was packed of them can be found
@@ -118,30 +126,35 @@ def pretrain(
             told = environment("cuda" if torch.cuda.is_available() else "cpu")
             run.write("environment", told | {"memory_kept_between_steps": keep_memory()})
         with _claimed(run):
-            return _go(Bench(run, recipe, store, where, console, save_seconds, doctor), company, plan)
+            return _go(Bench(run, recipe, store, where, console, save_seconds, doctor, known), company, plan, model)
 
 
 @contextlib.contextmanager
-def _company(recipe: Recipe) -> Iterator[Company]:
-    """With memory kept, and beside a neighbour with the threads there will be: as steps are timed, so they are made."""
+def _company(recipe: Recipe, early: Used | None = None) -> Iterator[Company]:
+    """With memory kept, and beside a neighbour with the threads there will be: as steps are timed, so they are made.
+
+    early: what was used when the work began."""
     keep_memory()
-    company = settle_in() if gives_way(recipe.company, recipe.precision) else Company()
+    company = settle_in(since=early) if gives_way(recipe.company, recipe.precision) else Company()
     try:
         yield company
     finally:
         company.leave()
 
 
-def _settled(recipe: Recipe, images: np.ndarray, where: np.ndarray, company: Company) -> Plan:
-    """The plan, and again where it was timed with fewer threads than there will be."""
-    plan = settle(recipe, images, where)
+def _settled(recipe: Recipe, images: np.ndarray, where: np.ndarray, company: Company) -> tuple[Plan, Path | None]:
+    """The plan, settled again where steps were timed with fewer threads than there will be; and where it is kept what
+    such steps take."""
+    known = known_of(recipe, images, where)
+    plan = settle(recipe, images, where, known)
     if company.threads != company.most and not gives_way(recipe.company, plan.precision):
         company.leave()
         give_back()
         chosen: Any = plan.precision
-        again = settle(dataclasses.replace(recipe, precision=chosen), images, where)
+        known = known_of(recipe, images, where)
+        again = settle(dataclasses.replace(recipe, precision=chosen), images, where, known)
         plan = dataclasses.replace(again, precision_reason=plan.precision_reason)
-    return plan
+    return plan, known
 
 
 def resume(
@@ -183,13 +196,14 @@ def _claimed(run: Run) -> Iterator[None]:
         raise UserError(f"{run.path} is being trained by another process. Wait for it, or stop it first.") from error
 
 
-def _go(bench: Bench, company: Company, plan: Plan | None = None) -> Run:
+def _go(bench: Bench, company: Company, plan: Plan | None = None, model: Model | None = None) -> Run:
     if _is_first():
         bench.run.sweep()
-    return _train(bench, plan or _plan(bench, company), company)
+    plan = plan or _plan(bench, company)
+    return _train(bench, plan, company, model or build(bench.recipe, plan.size, plan.channels))
 
 
-def _train(bench: Bench, plan: Plan, company: Company) -> Run:
+def _train(bench: Bench, plan: Plan, company: Company, model: Model) -> Run:
     run, recipe, first = bench.run, bench.recipe, _is_first()
     watched = company if gives_way(recipe.company, plan.precision) else None
     if watched is None:
@@ -200,8 +214,7 @@ def _train(bench: Bench, plan: Plan, company: Company) -> Run:
     if fabric.world_size > 1:  # the first process's word holds: the others may have timed, or named the run, otherwise
         plan, run = fabric.broadcast((plan, run))
         bench = dataclasses.replace(bench, run=run)
-    model = build(recipe, plan.size, plan.channels)
-    state = start(recipe, plan, fabric, model)
+    state = state_of(recipe, model, fabric, plan.steps)
     checkpoint.restore(run, state)
     if first:
         run.rewind(state.step)
@@ -211,7 +224,7 @@ def _train(bench: Bench, plan: Plan, company: Company) -> Run:
         if state.step:
             bench.console.print(f"going on after step {state.step:,}", highlight=False)
         else:
-            draw_puzzles(run, recipe.task, bench.store, bench.where, recipe.seed)
+            introduce_pace(plan, bench.console)
             _examine(bench, plan)
     with Interrupt() as interrupt:  # to the very end: what is handed on may come late
         return _to_the_end(bench, plan, state, watched, interrupt)
@@ -232,6 +245,7 @@ def _to_the_end(bench: Bench, plan: Plan, state: State, company: Company | None,
         if stopped:
             raise Stopped(run)
         run.write("finished", {"steps": state.step})
+        remember_pace(bench.known, plan.precision, run.lines("pace"))
     return run
 
 
@@ -241,25 +255,33 @@ def _plan(bench: Bench, company: Company) -> Plan:
     if known:
         require_unchanged(bench.recipe, known.get("reads", {}))
         return Plan(**{field.name: known[field.name] for field in dataclasses.fields(Plan) if field.name in known})
-    return _settled(bench.recipe, bench.store.images, bench.where, company)
+    return _settled(bench.recipe, bench.store.images, bench.where, company)[0]
+
+
+def _first_minute(bench: Bench, plan: Plan, state: State) -> FirstMinute | None:
+    if bench.doctor == "off" or state.step > 0:
+        return None
+    from selfsight.doctor.preflight import FirstMinute
+
+    examples = plan.batch // bench.recipe.accumulate
+    return FirstMinute(bench.recipe.task.constant(examples), examples, dict(state.model.parts.items()).get("twin"))
 
 
 def _loop(bench: Bench, plan: Plan, state: State, company: Company | None, interrupt: Interrupt) -> bool:
     """Trains to the end, or to the first Ctrl+C -> whether it was stopped before the end."""
     run, recipe, first = bench.run, bench.recipe, state.fabric.global_rank == 0
     constant = recipe.task.constant(plan.batch // recipe.accumulate)
-    with state.fabric.autocast():
-        probe = RunningProbe(bench.store, bench.where, untrained(recipe, plan), recipe.seed) if first else None
+    probe = RunningProbe(bench.store, bench.where, lambda: untrained(recipe, plan), recipe.seed) if first else None
     keepsakes = Keepsakes(run, recipe.task, bench.store, bench.where, recipe.seed)
     every = max(1, plan.steps // PROBES)
-    twin = dict(state.model.parts.items()).get("twin")
-    minute = FirstMinute(constant, plan.batch // recipe.accumulate, twin)
-    minute.done = bench.doctor == "off" or state.step > 0
+    minute = _first_minute(bench, plan, state)
+    planned = plan.steps * (plan.seconds_per_step or 0.0) / 60
+    expected = Expected(bench.known if plan.seconds_of else None, plan.precision, planned)
     saved = time.monotonic()
     with Line(bench.console, plan.steps, constant, state.step) as line:
         for step in train(state, bench.store.images, bench.where, batch=plan.batch, accumulate=recipe.accumulate):
             if probe:
-                _record(run, step, company)
+                _record(bench, step, company)
                 if step.number % every == 0 or step.number == plan.steps:
                     with state.fabric.autocast():
                         records = probe.ask(state.model.encoder)
@@ -268,7 +290,9 @@ def _loop(bench: Bench, plan: Plan, state: State, company: Company | None, inter
                     keepsakes.keep(state.model, step.number)
                     line.note(probe.say(records))
                 line.update(step)
-                _tell(bench, minute.look(step.loss))
+                _tell(bench, minute.look(step.loss) if minute else [])
+                if said := expected.look(step.seconds - step.waiting):
+                    bench.console.print(said, highlight=False)
                 if time.monotonic() - saved > bench.save_seconds:
                     checkpoint.save(run, state)
                     _save_encoder(bench, state)
@@ -284,16 +308,22 @@ def _loop(bench: Bench, plan: Plan, state: State, company: Company | None, inter
     return state.step < plan.steps
 
 
-def _record(run: Run, step: Step, company: Company | None) -> None:
+def _record(bench: Bench, step: Step, company: Company | None) -> None:
+    """A line of each step; and what the network is asked as a picture, when the first one is made."""
+    run = bench.run
     run.append("series", {"step": step.number, "loss": step.loss, **step.measures})
     took = {"seconds": round(step.seconds, 5), "waiting": round(step.waiting, 5), "images": step.images}
     fewer = {"threads": company.threads} if company and company.threads != company.most else {}
     run.append("pace", {"step": step.number, **took, **fewer})
+    if step.number == 1:
+        draw_puzzles(run, bench.recipe.task, bench.store, bench.where, bench.recipe.seed)
 
 
 def _examine(bench: Bench, plan: Plan) -> None:
     """The pre-flight: some of the doctor's checks on this recipe, before its first step."""
     if bench.doctor != "off":
+        from selfsight.doctor.preflight import preflight
+
         _tell(
             bench,
             preflight(dataclasses.replace(bench.recipe, batch=plan.batch), bench.store.images, bench.where, plan.steps),
@@ -304,13 +334,15 @@ def _tell(bench: Bench, findings: list[Finding]) -> None:
     """Says and keeps what the doctor found. Raises Unhealthy where the training is strict."""
     if not findings:
         return
+    from selfsight.doctor.preflight import recorded, said
+
     bench.console.print(said(findings), highlight=False, markup=False)
     bench.run.write("findings", [*(bench.run.json("findings") or []), *recorded(findings)])
     if bench.doctor == "strict":
         raise Unhealthy(bench.run)
 
 
-def _any(fabric: Fabric, asked: bool) -> bool:
+def _any(fabric: Engine, asked: bool) -> bool:
     """Whether any process was asked to stop, so that all stop after the same step."""
     if fabric.world_size == 1:
         return asked

@@ -8,7 +8,6 @@ import math
 
 import pytest
 import torch
-from lightning_fabric import Fabric
 
 from selfsight import tasks
 from selfsight.batch import Batch, Now
@@ -16,6 +15,7 @@ from selfsight.config import configure
 from selfsight.corruptions import CutOut
 from selfsight.drawing import draw, example_of
 from selfsight.encoders import Small
+from selfsight.engine import solitary
 from selfsight.images.views import Views
 from selfsight.optimizer import Optimization
 from selfsight.recipe import Recipe, to_json
@@ -84,7 +84,7 @@ def model_of(task, channels=3):
 
 
 def fabric():
-    return Fabric(accelerator="cpu", devices=1, precision="32-true")
+    return solitary("32-true")
 
 
 def begin(task, steps, model=None, **optimization):
@@ -121,7 +121,7 @@ def test_it_is_asked_in_mixed_precision(task, photographs):
         task,
         model_of(task),
         Optimization(),
-        Fabric(accelerator="cpu", devices=1, precision="bf16-mixed"),
+        solitary("bf16-mixed"),
         steps=2,
         seed=1,
     )

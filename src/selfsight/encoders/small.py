@@ -1,6 +1,6 @@
 """A small residual network for a few minutes on a CPU.
 
-Four stages of one basic block each (He et al. 2016) behind a 3 x 3 stem of stride 2, made by timm. The stem halves the
+Four stages of one basic block each (He et al. 2016) behind a 3 x 3 stem of stride 2. The stem halves the
 image once (twice from 96 pixels on), so that the last map is about 4 x 4 for 64-pixel images.
 """
 
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from selfsight.encoder import Backbone, Encoder, load_weights, open_branches, read_weights
+from selfsight.encoder import Backbone, Encoder, load_weights, read_weights
+from selfsight.residual import Block, Residual
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,26 +29,17 @@ class Small(Backbone):
     """Accept weights that fill only part of the network."""
 
     def build(self, channels: int, size: int, seed: int = 0) -> Encoder:
-        from timm.models.resnet import BasicBlock, ResNet
-
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            net = ResNet(
-                BasicBlock,
-                (self.blocks,) * 4,
-                num_classes=0,
-                in_chans=channels,
-                channels=tuple(self.width * 2**stage for stage in range(4)),
-            )
-            # timm's stem is 7 x 7 with 64 channels, whatever the width of the stages: a third of the work of a net this
-            # small. Ours is as wide as the first stage, whose first block then needs no projection.
+            net = Residual(channels, [self.width * 2**stage for stage in range(4)], self.blocks)
+            # The usual stem is 7 x 7 with 64 channels, whatever the width of the stages: a third of the work of a net
+            # this small. Ours is as wide as the first stage, whose first block then needs no projection.
             net.conv1 = nn.Conv2d(channels, self.width, 3, stride=2, padding=1, bias=False)
             nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
             net.bn1 = nn.BatchNorm2d(self.width)
-            net.layer1[0] = BasicBlock(self.width, self.width)
-            nn.init.kaiming_normal_(net.layer1[0].conv1.weight, mode="fan_out", nonlinearity="relu")
-            nn.init.kaiming_normal_(net.layer1[0].conv2.weight, mode="fan_out", nonlinearity="relu")
-        open_branches(net)
+            net.stages()[0][0] = first = Block(self.width, self.width)
+            nn.init.kaiming_normal_(first.conv1.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.kaiming_normal_(first.conv2.weight, mode="fan_out", nonlinearity="relu")
         if size < 96:
             net.maxpool = nn.Identity()
         encoder = Encoder(net, channels=channels, size=size)
