@@ -30,11 +30,12 @@ from record import Claim, conclude, interval, kept, parser
 
 from selfsight.batch import Batch, Now
 from selfsight.encoders import Small
+from selfsight.engine import engine
 from selfsight.images.views import Views
 from selfsight.maths.interval import mean_interval
 from selfsight.maths.segments import collapses, foreground_ari
 from selfsight.optimizer import Optimization
-from selfsight.plan import build, engine
+from selfsight.plan import build
 from selfsight.recipe import Recipe
 from selfsight.seeds import generator
 from selfsight.sources import InMemory, Scenes

@@ -29,9 +29,10 @@ from rich.console import Console
 import selfsight
 from selfsight.embedding import embed_images
 from selfsight.encoders import Small
+from selfsight.engine import engine
 from selfsight.growth import side
 from selfsight.optimizer import Optimization
-from selfsight.plan import build, engine
+from selfsight.plan import build
 from selfsight.probe import Labelled, Score, Subject
 from selfsight.probes import KNN
 from selfsight.sources import InMemory
@@ -57,6 +58,9 @@ class Variant:
     """Of so many large pictures, and small ones; 0: two ordinary views."""
     small: int = 4
     batch: int | None = None
+    temperature: float = SimCLR.temperature
+    hidden: int = SimCLR.hidden
+    projection: int = SimCLR.projection
 
     @property
     def sides(self) -> list[int]:
@@ -69,7 +73,12 @@ class Variant:
     def recipe(self, source: Any, views: selfsight.Views, steps: int, seed: int) -> selfsight.Recipe:
         return selfsight.Recipe(
             data=source,
-            task=SimCLR(views=self.shown(views)),
+            task=SimCLR(
+                views=self.shown(views),
+                temperature=self.temperature,
+                hidden=self.hidden,
+                projection=self.projection,
+            ),
             batch=self.batch,
             encoder=self.encoder,
             optimizer=replace(Optimization(), rate=self.rate),
@@ -92,6 +101,10 @@ VARIANTS = (
     Variant("two large and four small pictures", large=2),
     Variant("four views of 128 images", large=4, small=0, batch=128),
     Variant("eight views of 64 images", large=8, small=0, batch=64),
+    Variant("half the rate", rate=Optimization().rate / 2),
+    Variant("temperature .1", temperature=0.1),
+    Variant("temperature .5", temperature=0.5),
+    Variant("a projector twice as wide", hidden=2 * SimCLR.hidden, projection=2 * SimCLR.projection),
     Variant("128 images", batch=128),
     Variant("512 images", batch=512),
 )
@@ -105,8 +118,13 @@ def main() -> None:
     given.add_argument("--seeds", type=int, default=2)
     given.add_argument("--work", type=Path, default=Path("runs/default_encoder"), help="where results are kept")
     given.add_argument("--only", help="names of variants beside the default, semicolons between")
+    given.add_argument("--sets", default=",".join(CHOSEN), help="comma-separated")
     words = given.parse_args()
-    seconds, seeds, names = (30.0, 1, CHOSEN[:1]) if words.quick else (words.seconds, words.seeds, CHOSEN)
+    sets = words.sets.split(",")
+    unknown = {*sets} - {*SETS} | {*(words.only or "").split(";")} - {variant.name for variant in VARIANTS} - {""}
+    if unknown:
+        given.error(f"there is no {', '.join(sorted(unknown))}")
+    seconds, seeds, names = (30.0, 1, sets[:1]) if words.quick else (words.seconds, words.seeds, sets)
     torch.set_num_threads(1)
     words.work.mkdir(parents=True, exist_ok=True)
     every = [variant for variant in VARIANTS if not words.only or variant.name in ("default", *words.only.split(";"))]

@@ -18,7 +18,8 @@ from imagined_views import VIEWS, judged
 from record import Claim, conclude, interval, kept, parser, require_same
 
 import selfsight
-from selfsight.plan import build, solitary
+from selfsight.engine import solitary
+from selfsight.plan import build
 from selfsight.sources import Packed, guess
 from selfsight.store import Packing, Store, pack
 from selfsight.storing import learned_from

@@ -45,12 +45,13 @@ from selfsight.checkpoint import write_tensors
 from selfsight.corruption import Corruption
 from selfsight.corruptions import OneOf, Truncated, spelled
 from selfsight.embedding import embed_images
+from selfsight.engine import engine
 from selfsight.evaluation import evaluate_subjects
 from selfsight.images.handmade import handmade_features
 from selfsight.imagined import Answers, Imagined, writing
 from selfsight.imagining import imagine
 from selfsight.maths.nearest import mean, nearest, unit
-from selfsight.plan import build, engine
+from selfsight.plan import build
 from selfsight.probe import Labelled, Subject
 from selfsight.probes import KNN, Logistic
 from selfsight.recipe import to_json

@@ -30,8 +30,9 @@ from selfsight.decoder import Decoder
 from selfsight.doctor.examine import examine
 from selfsight.doctor.recipes import program_on
 from selfsight.encoders import Small
+from selfsight.engine import engine
 from selfsight.optimizer import Optimization
-from selfsight.plan import build, engine
+from selfsight.plan import build
 from selfsight.recipe import Recipe
 from selfsight.seeds import generator
 from selfsight.sources import InMemory, Scenes

@@ -168,25 +168,25 @@ def files(store: Store, folder: Path) -> Path:
 def claims(rows: Sequence[dict[str, Any]], minutes: float) -> Iterator[Claim]:
     """See the top of this file."""
     for place in dict.fromkeys(row["set"] for row in rows):
-        told: dict[tuple[str, float], list[float]] = {}
+        told: dict[tuple[str, float], dict[int, float]] = {}
         for row in rows:
             if row["set"] == place:
-                told.setdefault((row["way"], row["minutes"]), []).append(100 * row["knn"])
+                told.setdefault((row["way"], row["minutes"]), {})[row["seed"]] = 100 * row["knn"]
         own = {length: values for (way, length), values in told.items() if way == "selfsight"}
         others = {way: values for (way, _), values in told.items() if way != "selfsight"}
         if RIVAL in others:
-            sought = statistics.fmean(others[RIVAL])
-            enough = sorted(length for length, values in own.items() if statistics.fmean(values) >= sought)
+            sought = statistics.fmean(others[RIVAL].values())
+            enough = sorted(length for length, values in own.items() if statistics.fmean(values.values()) >= sought)
             took = [row.get("took_minutes", 0) for row in rows if row["set"] == place and row["minutes"] in enough[:1]]
             share = max(min(enough), *took) / minutes if enough else float("inf")
             name = f"{place}: share of the minutes in which {RIVAL}'s kNN accuracy is reached"
             yield Claim(name, share, share, share, len(others[RIVAL]), 1 / 3, share <= 1 / 3)
         if others:
-            best = max(others, key=lambda way: statistics.fmean(others[way]))
-            pairs = zip(own[minutes], others[best], strict=True)
+            best = max(others, key=lambda way: statistics.fmean(others[way].values()))
+            pairs = [(own[minutes][seed], other) for seed, other in others[best].items() if seed in own[minutes]]
             middle, low, high = interval([one - other for one, other in pairs])
             name = f"{place}: points of kNN accuracy above {best}, lightly's best, after {minutes:g} minutes"
-            yield Claim(name, middle, low, high, len(own[minutes]), 0.0, low > 0)
+            yield Claim(name, middle, low, high, len(pairs), 0.0, low > 0)
 
 
 if __name__ == "__main__":

@@ -33,9 +33,10 @@ from supervised import Supervised
 import selfsight
 from selfsight import tasks
 from selfsight.embedding import embed_images
+from selfsight.engine import engine
 from selfsight.evaluation import evaluate_subjects
 from selfsight.images.handmade import handmade_features
-from selfsight.plan import build, engine
+from selfsight.plan import build
 from selfsight.probe import Labelled, Probe, Subject
 from selfsight.probes import KNN, FewShot, FineTune, Logistic
 from selfsight.sources import Packed

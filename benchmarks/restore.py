@@ -39,9 +39,10 @@ from selfsight.corruptions import Downsample, spelled
 from selfsight.distances import Features, Pixels
 from selfsight.embedding import embed_images
 from selfsight.encoder import Encoder
+from selfsight.engine import engine
 from selfsight.maths.distances import sharpness, spread
 from selfsight.maths.interval import mean_interval
-from selfsight.plan import build, engine
+from selfsight.plan import build
 from selfsight.restorer import Stack
 from selfsight.restorers import CamNet
 from selfsight.seeds import generator

@@ -232,14 +232,22 @@ def claims(rows: Sequence[dict[str, Any]]) -> Iterator[Claim]:
     ):
         yield from _ratio(rows, "first step", encoder, way, bar, unit="first_step", slower=True)
     yield from _ratio(rows, "packing", None, "one core decodes", 1.8)
-    for probe, way in (
-        ("kNN", "scikit-learn"),
-        ("logistic", "scikit-learn"),
-        ("logistic", "scikit-learn, strength chosen"),
-    ):
-        some = [row | {"what": f"probes, {probe}"} for row in rows if row.get("probe") == probe]
-        yield from _ratio(some, f"probes, {probe}", None, way, 3.0, unit="seconds", slower=True)
+    for way in ("scikit-learn", "lightly"):
+        yield from _ratio(_together(rows), "both probes", None, way, 3.0, unit="seconds", slower=True)
     yield from _flat([row for row in rows if row["what"] == "growth"])
+
+
+def _together(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Seconds of nearest neighbours and logistic regression together, by way and round."""
+    told: dict[tuple[str, int], dict[str, float]] = {}
+    for row in rows:
+        if row["what"] == "probes":
+            told.setdefault((row["way"], row["round"]), {})[row["probe"]] = row["seconds"]
+    return [
+        {"what": "both probes", "way": way, "round": turn, "seconds": sum(some.values())}
+        for (way, turn), some in told.items()
+        if len(some) == 2
+    ]
 
 
 def _flat(rows: Sequence[dict[str, Any]]) -> Iterator[Claim]:
@@ -274,7 +282,12 @@ def _ratio(
         yield Claim(name, middle, min(ratios), max(ratios), len(ratios), bar, middle >= bar)
 
 
-RIVALS = {"end to end": tuple(WANTED), "neighbour": ("lightly", "lightly-train"), "start": ("lightly", "lightly-train")}
+RIVALS = {
+    "end to end": tuple(WANTED),
+    "neighbour": ("lightly", "lightly-train"),
+    "start": ("lightly", "lightly-train"),
+    "probes": ("lightly",),
+}
 """Parts in which others run; where some cannot be made, what was measured is kept apart."""
 PARTS: dict[str, Callable[[Any], Iterator[dict[str, Any]]]] = {
     "end to end": end_to_end,
@@ -283,7 +296,7 @@ PARTS: dict[str, Callable[[Any], Iterator[dict[str, Any]]]] = {
     "ViT-tiny": attention,
     "start": starts,
     "packing": lambda words: bulk.packing(words.work, words.rounds, 60_000),
-    "probes": lambda words: bulk.probes(words.rounds, bulk.TRAIN, bulk.ASKED),
+    "probes": lambda words: bulk.probes(words.work, words.rounds, bulk.TRAIN, bulk.ASKED, rival(words, "lightly")),
     "growth": lambda words: bulk.growth(words.work, words.rounds),
 }
 

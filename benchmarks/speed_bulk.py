@@ -6,7 +6,9 @@ Shapes: N images, D features.
 from __future__ import annotations
 
 import io
+import json
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -67,13 +69,17 @@ def packing(work: Path, rounds: int, count: int) -> Iterator[dict[str, Any]]:
         yield {"what": "packing", "way": "selfsight", "round": turn, "images": count, "images_per_second": rate}
 
 
-def probes(rounds: int, train: int, asked: int) -> Iterator[dict[str, Any]]:
-    """Seconds and accuracy of nearest neighbours and logistic regression, ours and scikit-learn's as they come.
+def probes(work: Path, rounds: int, train: int, asked: int, lightly: str | None) -> Iterator[dict[str, Any]]:
+    """Seconds and accuracy of nearest neighbours and logistic regression, ours, scikit-learn's and lightly's as they come.
 
-    scikit-learn's logistic regression takes its strength as given; ours chooses it, as LogisticRegressionCV does.
+    scikit-learn's 20 neighbours are of rows of length one, as ours are; its logistic regression takes its strength as
+    given, where ours chooses it, as LogisticRegressionCV does.
+    lightly: the Python that has it.
     """
     from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
     from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import Normalizer
 
     from selfsight.probe import Labelled, Subject
     from selfsight.probes import KNN, Logistic
@@ -96,28 +102,50 @@ def probes(rounds: int, train: int, asked: int) -> Iterator[dict[str, Any]]:
 
     ways: dict[tuple[str, str], Callable[[], float]] = {
         ("kNN", "selfsight"): lambda: ours(KNN()),
-        ("kNN", "scikit-learn"): lambda: theirs(KNeighborsClassifier(20, weights="distance", metric="cosine")),
+        ("kNN", "scikit-learn"): lambda: theirs(make_pipeline(Normalizer(), KNeighborsClassifier(20))),
         ("logistic", "selfsight"): lambda: ours(Logistic()),
         ("logistic", "scikit-learn"): lambda: theirs(LogisticRegression()),
         ("logistic", "scikit-learn, strength chosen"): lambda: theirs(LogisticRegressionCV(Cs=6, cv=5)),
     }
     for turn in range(rounds):
-        for (probe, way), work in ways.items():
-            if turn and "chosen" in way:  # it takes minutes
+        for (probe, way), way_of in ways.items():
+            if turn and "chosen" in way:  # to tell how long it takes
                 continue
             began = time.perf_counter()
-            value = work()
+            value = way_of()
             took = time.perf_counter() - began
             row = {"what": "probes", "probe": probe, "way": way, "round": turn, "images": train + asked}
             yield row | {"seconds": took, "accuracy": value}
+        if lightly and turn < 2:  # it takes minutes
+            for probe, told in _by_lightly(lightly, features, labels, train, work).items():
+                yield {
+                    "what": "probes",
+                    "probe": probe,
+                    "way": "lightly",
+                    "round": turn,
+                    "images": train + asked,
+                } | told
+
+
+def _by_lightly(python: str, features: np.ndarray, labels: np.ndarray, train: int, work: Path) -> dict[str, Any]:
+    """What lightly_probes.py tells: of each probe, seconds and accuracy."""
+    script, held, out = Path(__file__).with_name("lightly_probes.py"), work / "embeddings.npz", work / "probed.json"
+    known, asked = slice(train), slice(train, None)
+    parts = {f"{part}_features": features[at] for part, at in (("train", known), ("val", asked))}
+    np.savez(held, train_labels=labels[known], val_labels=labels[asked], **parts)
+    done = subprocess.run([python, str(script), str(held), str(out)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{script.name} failed:\n{done.stderr[-2000:]}")
+    return dict(json.loads(out.read_text(encoding="utf-8")))
 
 
 def growth(work: Path, rounds: int) -> Iterator[dict[str, Any]]:
     """Milliseconds an image of a step of SimCLR at 32 gray pixels, by the number of images there are, and by batch."""
     import selfsight
     from selfsight.allocator import keep_memory
+    from selfsight.engine import engine
     from selfsight.optimizer import Optimization
-    from selfsight.plan import build, engine
+    from selfsight.plan import build
     from selfsight.sources import InMemory
     from selfsight.train import State, train
 

@@ -30,13 +30,14 @@ from rich.console import Console
 
 from selfsight.embedding import embed_images
 from selfsight.encoders import Small
+from selfsight.engine import engine
 from selfsight.images.views import Views
 from selfsight.maths.interval import mean_interval
 from selfsight.maths.nearest import mean, unit
 from selfsight.maths.ranking import rank_relevant
 from selfsight.maths.spectrum import principal
 from selfsight.optimizer import Optimization
-from selfsight.plan import build, engine
+from selfsight.plan import build
 from selfsight.probe import Labelled, Subject
 from selfsight.probes import Clustering
 from selfsight.reading import Reading

@@ -25,10 +25,11 @@ from rich.console import Console
 
 import selfsight
 from selfsight.encoders import Small
+from selfsight.engine import engine
 from selfsight.images.views import Views
 from selfsight.lengths import Lengths, at_mean
 from selfsight.optimizer import Optimization
-from selfsight.plan import build, engine
+from selfsight.plan import build
 from selfsight.source import Source
 from selfsight.spellers import Bands
 from selfsight.storing import open_store

@@ -19,9 +19,9 @@ from journal.siamese import Cosine, Products, Siamese, journals, journals_encode
 from selfsight.batch import Batch, Example, Now
 from selfsight.comparison import Comparison
 from selfsight.encoder import Encoder
+from selfsight.engine import engine
 from selfsight.images.views import Views
 from selfsight.optimizer import Optimization
-from selfsight.plan import engine
 from selfsight.seeds import generator
 from selfsight.task import Model, Task
 from selfsight.tasks import Scale, SimCLR, Unmix
