@@ -18,7 +18,7 @@ from typing import Any
 
 LEFT, WIDE, ROW, TOP, FOOT = 430, 420, 30, 34, 40
 """Pixels: for names, for the axis, a line, above the first and below the last."""
-TICKS = (0.25, 0.5, 1, 2, 4, 8)
+TICKS = (0.5, 1, 2, 4, 8, 16)
 REACHED, MISSED, QUIET = "#1a7f4b", "#b3541e", "#666"
 
 

@@ -41,7 +41,8 @@ class Recipe:
     size: int | None = None
     """Side of the images in pixels; None takes the images' own, at most 64."""
     minutes: float | None = None
-    """How long to train, set-up not counted. Without minutes, epochs and steps: 10 minutes."""
+    """How long to train, set-up not counted: so many steps as fit by the last whole training of the same kind here, or
+    by a few timed before the start. Without minutes, epochs and steps: 10 minutes."""
     epochs: float | None = None
     """How many times every image is seen."""
     steps: int | None = None
