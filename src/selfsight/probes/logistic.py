@@ -118,7 +118,8 @@ def standardised(train: np.ndarray, val: np.ndarray, order: np.ndarray | None = 
     train (N, D), val (M, D), which stay as they are -> (N, d), in the given order, (M, d) float32. A feature that never
     changes in training becomes 0. One copy of each is made: of 200,000 images their pixels are gigabytes.
     """
-    train, val = (np.array(rows, np.float32) for rows in (train if order is None else train[order], val))
+    train = train.astype(np.float32) if order is None else train[order].astype(np.float32, copy=False)
+    val = val.astype(np.float32)
     columns = [slice(start, start + TOGETHER) for start in range(0, train.shape[1], TOGETHER)]
     centre, scale = (
         np.concatenate([made(train[:, some], 0, dtype=np.float64) for some in columns]) for made in (np.mean, np.std)
